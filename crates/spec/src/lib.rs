@@ -1,1 +1,28 @@
-//! airlift.
+//! The values airlift speaks in: pure, without I/O, shared by every other crate.
+//!
+//! Read in this order: [`digest`], [`platform`], [`reference`] and [`oci`] are what the field already has;
+//! [`stack`] is what is wanted, [`lock`] the same pinned; [`placement`] says where a thing lives on the far
+//! side; [`finding`], [`event`] and [`error`] are how every verb talks about its work.
+
+pub mod digest;
+pub mod error;
+pub mod event;
+pub mod finding;
+pub mod oci;
+pub mod placement;
+pub mod platform;
+pub mod reference;
+pub mod secret;
+
+pub use digest::{Algorithm, Digest, Hasher};
+pub use error::{Class, Explain, Failure};
+pub use event::{Ctx, Event, Events};
+pub use finding::{Finding, Severity};
+pub use oci::{Descriptor, Manifest};
+pub use placement::Layout;
+pub use platform::{Platform, Platforms};
+pub use reference::Reference;
+pub use secret::Secret;
+
+/// The version of airlift that is running, as `--version` prints it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
