@@ -1,1 +1,4 @@
-//! airlift.
+//! OCI distribution: the client that talks to the outside, and the protocol half of our own registry.
+
+pub mod client;
+pub mod server;
