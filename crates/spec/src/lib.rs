@@ -8,21 +8,25 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod finding;
+pub mod lock;
 pub mod oci;
 pub mod placement;
 pub mod platform;
 pub mod reference;
 pub mod secret;
+pub mod stack;
 
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Class, Explain, Failure};
 pub use event::{Ctx, Event, Events};
 pub use finding::{Finding, Severity};
+pub use lock::Lock;
 pub use oci::{Descriptor, Manifest};
 pub use placement::Layout;
 pub use platform::{Platform, Platforms};
 pub use reference::Reference;
 pub use secret::Secret;
+pub use stack::Stack;
 
 /// The version of airlift that is running, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

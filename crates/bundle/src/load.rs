@@ -1,0 +1,1 @@
+//! Bringing content into a registry or a store (sketch).

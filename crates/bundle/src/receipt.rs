@@ -1,0 +1,1 @@
+//! What a registry is known to hold (sketch).

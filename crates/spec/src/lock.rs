@@ -1,0 +1,345 @@
+//! `airlift.lock`: what is wanted, pinned, with the reason for each item.
+//!
+//! The text is sorted, written by one formatter, and byte-for-byte reproducible, so that it can be reviewed
+//! in a pull request. It holds no layers and no line numbers: a reformatted stack does not change its lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::finding::Finding;
+use crate::oci::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::stack::{Exclude, Source, Stack};
+
+/// The format this version writes.
+pub const FORMAT: u32 = 1;
+
+/// A lock, as it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lock {
+    pub format: u32,
+    /// Features a reader must know; an unknown one is refused by name.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    pub stack: String,
+    /// SHA-256 of every local input, by its path as the stack writes it.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, Digest>,
+    pub artifacts: Vec<Artifact>,
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// One thing to carry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    pub kind: Kind,
+    pub reference: Reference,
+    /// Null where `resolve --offline` could not pin it; `fetch` refuses such a lock.
+    pub digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub media_type: String,
+    /// Size of the manifest that `digest` names.
+    #[serde(default)]
+    pub size: u64,
+    /// Everything it reaches, each blob once, referrers excluded.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Where it comes from, if not from the registry that its reference names: `oci:DIR` or `docker-archive:FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Manifests below an index that are carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+    /// Manifests below an index that are not; the index keeps its digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Child>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<Referrer>,
+    pub because: Vec<Because>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Kind {
+    Image,
+}
+
+/// A manifest below an index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Child {
+    pub digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// A manifest that is about another: a signature, an SBOM, an attestation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The manifest it is about: the artifact's, one of its children's, or another referrer's.
+    pub subject: Digest,
+    pub digest: Digest,
+    pub media_type: String,
+    pub size: u64,
+    /// Everything it reaches, each blob once.
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The cosign tag it hangs on; none for a referrer by OCI 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// One reason why an artifact is in the lock.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Because {
+    /// The parent artifact's reference, or the key of the source in the stack (`image: nginx:1.27`).
+    pub from: String,
+    /// Path of the field that names it; empty for a source of the stack itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    pub evidence: Evidence,
+}
+
+/// How it is known that an artifact is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// Somebody says so: the stack, a bundle's `relatedImages`.
+    Declared,
+    /// A template engine printed it.
+    Rendered,
+    /// A field of an object names it.
+    Referenced,
+    /// A running cluster asked for it.
+    Observed,
+    /// A knowledge pack says so.
+    Known,
+}
+
+/// Why some text is not a lock that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("it is not a lock")]
+    Json(#[source] serde_json::Error),
+    #[error("it has format {found}; this version of airlift reads up to {FORMAT}")]
+    TooNew { found: u32 },
+    #[error("it needs `{0}`, which this version of airlift does not know")]
+    Needs(String),
+    #[error("the stack name `{0}` is not one (lowercase letters, digits and `-`, at most 40)")]
+    Name(String),
+}
+
+impl crate::Explain for LockError {
+    fn class(&self) -> crate::Class {
+        crate::Class::Input
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::TooNew { .. } | Self::Needs(_) => {
+                Some("use a newer version of airlift".to_owned())
+            }
+            Self::Json(_) => Some("make it anew with `airlift resolve`".to_owned()),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(default)]
+    needs: Vec<String>,
+}
+
+impl Lock {
+    /// Reads a lock. Fields it does not know are ignored; needs it does not know are refused.
+    pub fn parse(bytes: &[u8]) -> Result<Self, LockError> {
+        let header: Header = serde_json::from_slice(bytes).map_err(LockError::Json)?;
+        if header.format > FORMAT {
+            return Err(LockError::TooNew { found: header.format });
+        }
+        if let Some(unknown) = header.needs.into_iter().next() {
+            return Err(LockError::Needs(unknown));
+        }
+        let lock: Self = serde_json::from_slice(bytes).map_err(LockError::Json)?;
+        if !crate::stack::is_name(&lock.stack) {
+            return Err(LockError::Name(lock.stack));
+        }
+        Ok(lock)
+    }
+
+    /// The text of the lock: sorted, two spaces, a newline at the end.
+    pub fn to_text(&self) -> String {
+        let mut sorted = self.clone();
+        sorted.sort();
+        let mut text = serde_json::to_string_pretty(&sorted).expect("a lock has only text keys");
+        text.push('\n');
+        text
+    }
+
+    /// The digest of the lock's text, which bundles and receipts name it by.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_text().as_bytes())
+    }
+
+    fn sort(&mut self) {
+        for artifact in &mut self.artifacts {
+            artifact.children.sort();
+            artifact.left_out.sort();
+            artifact.referrers.sort();
+            artifact.because.sort();
+            artifact.because.dedup();
+        }
+        self.artifacts.sort();
+        self.findings.sort();
+        self.findings.dedup();
+    }
+
+    /// Whether this lock still answers `stack`, and if not, why. Asks nobody.
+    ///
+    /// `inputs` are the digests of the local files that the stack names, as they are now.
+    pub fn satisfies(&self, stack: &Stack, inputs: &BTreeMap<String, Digest>) -> Result<(), Stale> {
+        if self.stack != stack.name {
+            return Err(Stale::Name { lock: self.stack.clone(), stack: stack.name.clone() });
+        }
+        if let Some(open) = self.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
+            return Err(Stale::Unpinned { reference: open.reference.to_string() });
+        }
+        if let Some(changed) = first_difference(&self.inputs, inputs) {
+            return Err(Stale::Input { path: changed });
+        }
+        let wanted: BTreeMap<&Reference, &Source> =
+            stack.wanted_sources().map(|source| (&source.reference, source)).collect();
+        for (reference, source) in &wanted {
+            let artifact = self
+                .artifact(reference)
+                .ok_or_else(|| Stale::Missing { reference: reference.to_string() })?;
+            check_source(artifact, source, stack)?;
+        }
+        let surplus =
+            self.artifacts.iter().find(|artifact| !wanted.contains_key(&artifact.reference));
+        surplus.map_or(Ok(()), |artifact| {
+            Err(Stale::Surplus { reference: artifact.reference.to_string() })
+        })
+    }
+
+    pub fn artifact(&self, reference: &Reference) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.reference == *reference)
+    }
+}
+
+fn first_difference(
+    lock: &BTreeMap<String, Digest>,
+    now: &BTreeMap<String, Digest>,
+) -> Option<String> {
+    let names: BTreeSet<&String> = lock.keys().chain(now.keys()).collect();
+    names.into_iter().find(|name| lock.get(*name) != now.get(*name)).cloned()
+}
+
+fn check_source(artifact: &Artifact, source: &Source, stack: &Stack) -> Result<(), Stale> {
+    let reference = || artifact.reference.to_string();
+    let platforms = source.platforms(stack);
+    let known = artifact.children.iter().map(|child| (child, true));
+    let known = known.chain(artifact.left_out.iter().map(|child| (child, false)));
+    for (child, kept) in known {
+        if let Some(platform) =
+            child.platform.as_ref().filter(|platform| platforms.wants(platform) != kept)
+        {
+            return Err(Stale::Platform { reference: reference(), platform: platform.clone() });
+        }
+    }
+    if artifact.because != source.because() {
+        return Err(Stale::Reason { reference: reference() });
+    }
+    if artifact.from != source.from_text() {
+        return Err(Stale::Origin { reference: reference() });
+    }
+    Ok(())
+}
+
+impl Artifact {
+    /// The descriptor of the pinned manifest; none where it is not pinned.
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        Some(Descriptor::new(&self.media_type, self.digest?, self.size))
+    }
+
+    /// The digests that a walk from the index does not follow.
+    pub fn left_out_digests(&self) -> BTreeSet<Digest> {
+        self.left_out.iter().map(|child| child.digest).collect()
+    }
+
+    /// Whether the index lost some of its children.
+    pub fn is_sparse(&self) -> bool {
+        !self.left_out.is_empty()
+    }
+}
+
+impl Referrer {
+    pub fn descriptor(&self) -> Descriptor {
+        let mut descriptor = Descriptor::new(&self.media_type, self.digest, self.size);
+        descriptor.artifact_type.clone_from(&self.artifact_type);
+        descriptor
+    }
+}
+
+/// Why a lock does not answer its stack any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stale {
+    #[error("the lock is for stack `{lock}`, not `{stack}`")]
+    Name { lock: String, stack: String },
+    #[error("`{reference}` is not pinned")]
+    Unpinned { reference: String },
+    #[error("`{path}` has changed since the lock was made")]
+    Input { path: String },
+    #[error("`{reference}` is in the stack but not in the lock")]
+    Missing { reference: String },
+    #[error("`{reference}` is in the lock but not in the stack any more")]
+    Surplus { reference: String },
+    #[error("the stack's platforms and the lock disagree on {platform} of `{reference}`")]
+    Platform { reference: String, platform: Platform },
+    #[error("the reasons for `{reference}` have changed")]
+    Reason { reference: String },
+    #[error("`{reference}` comes from elsewhere now")]
+    Origin { reference: String },
+}
+
+impl Stale {
+    pub fn finding(&self, stack: &str) -> Finding {
+        Finding::error("lock-stale", stack, self.to_string())
+    }
+}
+
+/// Whether an `exclude:` rule takes `reference` out, and which.
+pub fn excluded_by<'a>(rules: &'a [Exclude], reference: &Reference) -> Option<&'a Exclude> {
+    let full = reference.to_string();
+    let name = reference.repository();
+    rules.iter().find(|rule| glob(&rule.image, &full) || glob(&rule.image, &name))
+}
+
+/// `*` stands for any run of characters, slashes included.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests;

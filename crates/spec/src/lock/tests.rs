@@ -1,0 +1,106 @@
+use super::*;
+
+fn stack(text: &str) -> Stack {
+    crate::stack::parse(&format!("version: 1\nname: demo\n{text}")).unwrap()
+}
+
+fn child(fill: u8, platform: &str) -> Child {
+    Child { digest: Digest::of(&[fill]), platform: Some(platform.parse().unwrap()) }
+}
+
+/// A lock as `resolve` would write it for one image `a` on amd64, with arm64 left out.
+fn lock() -> Lock {
+    let source = &stack("platforms: [linux/amd64]\nsources: [{image: a:1}]").sources[0];
+    Lock {
+        format: FORMAT,
+        needs: Vec::new(),
+        stack: "demo".to_owned(),
+        inputs: BTreeMap::new(),
+        artifacts: vec![Artifact {
+            kind: Kind::Image,
+            reference: source.reference.clone(),
+            digest: Some(Digest::of(b"index")),
+            media_type: crate::oci::media_type::OCI_INDEX.to_owned(),
+            size: 5,
+            bytes: 50,
+            from: None,
+            children: vec![child(1, "linux/amd64")],
+            left_out: vec![child(2, "linux/arm64")],
+            referrers: Vec::new(),
+            because: source.because(),
+        }],
+        findings: Vec::new(),
+    }
+}
+
+#[track_caller]
+fn check(stack_text: &str, expected: &str) {
+    let answer = match lock().satisfies(&stack(stack_text), &BTreeMap::new()) {
+        Ok(()) => "ok".to_owned(),
+        Err(stale) => stale.to_string(),
+    };
+    assert!(answer.contains(expected), "{answer}");
+}
+
+#[test]
+fn a_lock_answers_the_stack_it_was_made_for() {
+    check("platforms: [linux/amd64]\nsources: [{image: a:1}]", "ok");
+    check("sources:\n\n  - image: a:1 # reformatted\n    platforms:\n    - linux/amd64", "ok");
+}
+
+#[test]
+fn a_stale_lock_says_why() {
+    check("platforms: [linux/amd64]\nsources: [{image: a:1}, {image: b:1}]", "not in the lock");
+    check("platforms: [linux/amd64]\nsources: []", "not in the stack");
+    check("sources: [{image: a:1}]", "disagree on linux/arm64");
+    check("platforms: [linux/arm64]\nsources: [{image: a:1}]", "disagree on linux/amd64");
+    check(
+        "platforms: [linux/amd64]\nsources: [{image: a:1}]\nexclude: [{image: '*/a*'}]",
+        "not in the stack",
+    );
+    check("platforms: [linux/amd64]\nsources: [{image: 'oci:x', as: 'a:1'}]", "a:1");
+}
+
+#[test]
+fn an_unpinned_lock_and_a_changed_input_are_stale() {
+    let stack = stack("platforms: [linux/amd64]\nsources: [{image: a:1}]");
+    let now = BTreeMap::from([("a.tar".to_owned(), Digest::of(b"new"))]);
+    assert!(matches!(lock().satisfies(&stack, &now), Err(Stale::Input { .. })));
+    let mut open = lock();
+    open.artifacts[0].digest = None;
+    assert!(matches!(open.satisfies(&stack, &BTreeMap::new()), Err(Stale::Unpinned { .. })));
+}
+
+#[test]
+fn the_text_reads_back_and_does_not_depend_on_order() {
+    let mut one = lock();
+    one.artifacts.push(Artifact { reference: "b:1".parse().unwrap(), ..one.artifacts[0].clone() });
+    let mut other = one.clone();
+    other.artifacts.reverse();
+    assert_eq!(one.to_text(), other.to_text());
+    assert_eq!(Lock::parse(one.to_text().as_bytes()).unwrap(), one);
+}
+
+#[test]
+fn newer_locks_are_refused_by_name_and_unknown_fields_ignored() {
+    let text = lock().to_text();
+    let newer = text.replace("\"format\": 1", "\"format\": 9");
+    assert!(matches!(Lock::parse(newer.as_bytes()), Err(LockError::TooNew { found: 9 })));
+    let needs = text.replace("\"needs\": []", "\"needs\": [\"teleport\"]");
+    assert!(
+        matches!(Lock::parse(needs.as_bytes()), Err(LockError::Needs(need)) if need == "teleport")
+    );
+    let extra = text.replace("\"needs\": []", "\"needs\": [], \"later\": 1");
+    assert_eq!(Lock::parse(extra.as_bytes()).unwrap(), lock());
+    let hostile = text.replace("\"stack\": \"demo\"", "\"stack\": \"../../etc\"");
+    assert!(matches!(Lock::parse(hostile.as_bytes()), Err(LockError::Name(_))));
+}
+
+#[test]
+fn patterns_match_with_stars() {
+    assert!(glob("*/must-gather*", "quay.io/x/must-gather:1"));
+    assert!(glob("quay.io/*/b:*", "quay.io/a/b:2"));
+    assert!(!glob("quay.io/a", "quay.io/ab"));
+    assert!(!glob("a*b*c", "acb"));
+    assert!(glob("*", ""));
+}

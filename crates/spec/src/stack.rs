@@ -1,0 +1,317 @@
+//! `airlift.yaml`: what is wanted.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::lock::{Because, Evidence, excluded_by};
+use crate::platform::{Platform, Platforms};
+use crate::reference::{ParseReferenceError, Reference};
+
+/// The version of the format that this airlift reads.
+pub const VERSION: u32 = 1;
+
+/// A stack: what somebody wants on the far side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    pub name: String,
+    pub platforms: Platforms,
+    pub sources: Vec<Source>,
+    pub exclude: Vec<Exclude>,
+}
+
+/// One entry of `sources:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The value as it was written, which is the source's key in the lock's reasons.
+    pub written: String,
+    /// Line in the file, counted from 1.
+    pub line: u64,
+    /// The canonical name it has, here and on the far side.
+    pub reference: Reference,
+    pub origin: Origin,
+    /// Platforms of this source alone; the stack's where there are none.
+    own_platforms: Option<Platforms>,
+    /// Reasons that a request file brought along.
+    requested: Vec<Because>,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Registry,
+    /// An OCI layout on this machine, and the name within it where it holds several.
+    OciLayout {
+        path: String,
+        name: Option<String>,
+    },
+    DockerArchive {
+        path: String,
+    },
+}
+
+/// What is left out although a source brings it, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exclude {
+    /// A pattern in which `*` stands for anything, held against the canonical reference and its repository.
+    pub image: String,
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Why some text is not a stack.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    #[error("{0}")]
+    Yaml(String),
+    #[error("version {found} of the format is newer than the {VERSION} that this airlift reads")]
+    TooNew { found: u32 },
+    #[error("line {line}: {message}")]
+    Value { line: u64, message: String },
+    #[error("line {line}: `{text}` is not an image reference")]
+    Reference { line: u64, text: String, source: ParseReferenceError },
+    #[error("line {line}: `{kind}:` sources are not supported by this version of airlift")]
+    Unsupported { line: u64, kind: String },
+}
+
+impl crate::Explain for StackError {
+    fn class(&self) -> crate::Class {
+        crate::Class::Input
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::TooNew { .. } => Some("use a newer version of airlift".to_owned()),
+            Self::Unsupported { .. } => Some("list its images as `image:` sources".to_owned()),
+            Self::Yaml(_) | Self::Value { .. } | Self::Reference { .. } => None,
+        }
+    }
+}
+
+/// Whether `text` can name a stack or a bundle: it becomes a file name on both sides and a tag.
+pub fn is_name(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=40).contains(&text.len())
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|byte| is_word(byte) || byte == b'-')
+        && !is_windows_device(text)
+}
+
+/// Names that Windows refuses for a file, whatever their extension.
+fn is_windows_device(text: &str) -> bool {
+    let numbered = |prefix: &str| {
+        text.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']))
+    };
+    matches!(text, "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt")
+}
+
+impl Stack {
+    /// Sources that no `exclude:` rule takes out.
+    pub fn wanted_sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| excluded_by(&self.exclude, &source.reference).is_none())
+    }
+}
+
+impl Source {
+    pub fn platforms<'a>(&'a self, stack: &'a Stack) -> &'a Platforms {
+        self.own_platforms.as_ref().unwrap_or(&stack.platforms)
+    }
+
+    /// The reasons that this source gives for its artifact.
+    pub fn because(&self) -> Vec<Because> {
+        let own = Because {
+            from: format!("image: {}", self.written),
+            path: String::new(),
+            evidence: Evidence::Declared,
+        };
+        let mut because = self.requested.clone();
+        because.push(own);
+        because.sort();
+        because.dedup();
+        because
+    }
+
+    /// The origin as the lock writes it.
+    pub fn from_text(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Registry => None,
+            Origin::OciLayout { path, name: None } => Some(format!("oci:{path}")),
+            Origin::OciLayout { path, name: Some(name) } => Some(format!("oci:{path}:{name}")),
+            Origin::DockerArchive { path } => Some(format!("docker-archive:{path}")),
+        }
+    }
+}
+
+/// Reads a stack file. Pure: callers do the I/O.
+pub fn parse(text: &str) -> Result<Stack, StackError> {
+    // Version before content: a newer file must say "too new", not "unknown field".
+    let header: Header = yaml(text)?;
+    if header.version > VERSION {
+        return Err(StackError::TooNew { found: header.version });
+    }
+    let wire: StackWire = yaml(text)?;
+    if !is_name(&wire.name.value) {
+        let message = format!(
+            "`{}` is not a stack name (lowercase letters, digits and `-`, at most 40, and no name that Windows keeps for itself)",
+            wire.name.value
+        );
+        return Err(StackError::Value { line: line(&wire.name), message });
+    }
+    let platforms = wire.platforms.map_or(Ok(Platforms::All), platforms)?;
+    let sources = wire.sources.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    refuse_twins(&sources)?;
+    Ok(Stack { name: wire.name.value, platforms, sources, exclude: wire.exclude })
+}
+
+/// Two sources of one name cannot both be right, and one would silently win.
+fn refuse_twins(sources: &[Source]) -> Result<(), StackError> {
+    for (at, source) in sources.iter().enumerate() {
+        if let Some(first) = sources[..at].iter().find(|first| first.reference == source.reference)
+        {
+            let message = format!("`{}` stands on line {} already", source.reference, first.line);
+            return Err(StackError::Value { line: source.line, message });
+        }
+    }
+    Ok(())
+}
+
+fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, StackError> {
+    serde_saphyr::from_str(text).map_err(|err| StackError::Yaml(err.to_string()))
+}
+
+fn line<T>(spanned: &Spanned<T>) -> u64 {
+    spanned.referenced.line()
+}
+
+fn platforms(written: Spanned<PlatformsWire>) -> Result<Platforms, StackError> {
+    let line = line(&written);
+    let wrong = |message: String| StackError::Value { line, message };
+    match written.value {
+        PlatformsWire::Word(word) if word == "all" => Ok(Platforms::All),
+        PlatformsWire::Word(word) => {
+            Err(wrong(format!("`platforms: {word}` is neither `all` nor a list")))
+        }
+        PlatformsWire::List(list) if list.is_empty() => {
+            Err(wrong("`platforms:` is an empty list".to_owned()))
+        }
+        PlatformsWire::List(list) => {
+            let parse =
+                |text: &String| text.parse::<Platform>().map_err(|err| wrong(err.to_string()));
+            Ok(Platforms::Only(list.iter().map(parse).collect::<Result<BTreeSet<_>, _>>()?))
+        }
+    }
+}
+
+fn source(wire: SourceWire) -> Result<Source, StackError> {
+    if let Some((kind, line)) = wire.unsupported() {
+        return Err(StackError::Unsupported { line, kind: kind.to_owned() });
+    }
+    let Some(image) = wire.image else {
+        return Err(StackError::Yaml("an entry of `sources:` has no `image:`".to_owned()));
+    };
+    let line = line(&image);
+    let written = image.value;
+    let origin = origin(&written);
+    let name = match (&origin, wire.named) {
+        (Origin::Registry, None) => written.clone(),
+        (Origin::Registry, Some(_)) => {
+            let message = "`as:` names images that come from a folder or file; a registry's image keeps its name";
+            return Err(StackError::Value { line, message: message.to_owned() });
+        }
+        (_, Some(name)) => name,
+        (_, None) => {
+            let message = format!(
+                "`{written}` needs `as: HOST/PATH:TAG`, the name it will have on the far side"
+            );
+            return Err(StackError::Value { line, message });
+        }
+    };
+    let reference = name.parse().map_err(|source| StackError::Reference {
+        line,
+        text: name.clone(),
+        source,
+    })?;
+    let own_platforms = wire.platforms.map(platforms).transpose()?;
+    let requested = wire.because;
+    Ok(Source { written, line, reference, origin, own_platforms, requested })
+}
+
+fn origin(written: &str) -> Origin {
+    if let Some(path) = written.strip_prefix("docker-archive:") {
+        return Origin::DockerArchive { path: path.to_owned() };
+    }
+    let Some(rest) = written.strip_prefix("oci:") else {
+        return Origin::Registry;
+    };
+    match rest.split_once(':') {
+        Some((path, name)) => {
+            Origin::OciLayout { path: path.to_owned(), name: Some(name.to_owned()) }
+        }
+        None => Origin::OciLayout { path: rest.to_owned(), name: None },
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    version: u32,
+}
+
+/// The file as written. Never leaves this module.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StackWire {
+    #[expect(dead_code, reason = "`Header` read it; here it is only a known field")]
+    version: u32,
+    name: Spanned<String>,
+    platforms: Option<Spanned<PlatformsWire>>,
+    #[serde(default)]
+    sources: Vec<SourceWire>,
+    #[serde(default)]
+    exclude: Vec<Exclude>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`all` or a list of platforms like `linux/amd64`")]
+enum PlatformsWire {
+    Word(String),
+    List(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceWire {
+    image: Option<Spanned<String>>,
+    #[serde(rename = "as")]
+    named: Option<String>,
+    platforms: Option<Spanned<PlatformsWire>>,
+    #[serde(default)]
+    because: Vec<Because>,
+    catalog: Option<Spanned<serde_json::Value>>,
+    chart: Option<Spanned<serde_json::Value>>,
+    manifests: Option<Spanned<serde_json::Value>>,
+    model: Option<Spanned<serde_json::Value>>,
+    juju: Option<Spanned<serde_json::Value>>,
+    packages: Option<Spanned<serde_json::Value>>,
+    file: Option<Spanned<serde_json::Value>>,
+}
+
+impl SourceWire {
+    /// The kinds of source that the format knows and this version does not.
+    fn unsupported(&self) -> Option<(&'static str, u64)> {
+        let kinds = [
+            ("catalog", &self.catalog),
+            ("chart", &self.chart),
+            ("manifests", &self.manifests),
+            ("model", &self.model),
+            ("juju", &self.juju),
+            ("packages", &self.packages),
+            ("file", &self.file),
+        ];
+        kinds.into_iter().find_map(|(kind, value)| value.as_ref().map(|value| (kind, line(value))))
+    }
+}
+
+#[cfg(test)]
+mod tests;
