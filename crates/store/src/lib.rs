@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use airlift_spec::{Algorithm, Ctx, Descriptor, Digest, Finding};
 
+#[derive(Debug)]
 pub struct Store {}
 
 #[derive(Debug, thiserror::Error)]
