@@ -1,0 +1,67 @@
+//! The rim of this program: the checkout it works in, its environment, and the programs it runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// The root of the checkout.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies one level below the root")
+}
+
+/// An environment variable, if it is set to something.
+#[expect(clippy::disallowed_methods, reason = "a program, like `cli`: it has an environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The folder `name` in the user's cache.
+pub(crate) fn cache(name: &str) -> Result<PathBuf> {
+    let base = match (variable("XDG_CACHE_HOME"), variable("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => Path::new(&home).join(".cache"),
+        (None, None) => return Err("neither XDG_CACHE_HOME nor HOME is set".into()),
+    };
+    Ok(base.join(name))
+}
+
+/// The cargo that runs us, in the checkout.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs `command` to its end, its output going where ours goes.
+pub(crate) fn run(command: &mut Command) -> Result {
+    let status = command.status().map_err(|err| format!("{}: {err}", line(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", line(command)).into()) }
+}
+
+/// What `command` prints on stdout; what it prints on stderr is shown only if it fails.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|err| format!("{}: {err}", line(command)))?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {}\n{}", line(command), output.status, said.trim_end()).into())
+}
+
+/// Where the program `name` lies, looked for in `PATH` and where Debian keeps root's programs.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    search_path().into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// `PATH` and, at its end, the folders that a plain user's `PATH` lacks.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    let root_only = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(root_only).collect()
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
