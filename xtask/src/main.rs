@@ -9,6 +9,7 @@
 use std::process::ExitCode;
 
 mod ci;
+mod dist;
 mod process;
 mod test;
 mod tools;
@@ -21,6 +22,7 @@ usage: cargo xtask VERB
   tools              installs what the tests need, pinned, into a cache outside the checkout
   test [FILTER…]     installs the tools, then runs every test, or those whose name holds a FILTER
   ci                 everything that must hold before a change lands
+  dist               builds the one static binary and checks it
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["tools"] => tools::run(),
         ["test", ref filters @ ..] => test::run(filters),
         ["ci"] => ci::run(),
+        ["dist"] => dist::run(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

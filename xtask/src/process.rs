@@ -1,7 +1,9 @@
 //! The rim of this program: the checkout it works in, its environment, and the programs it runs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::Result;
 
@@ -49,6 +51,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Err(format!("{}: {}\n{}", line(command), output.status, said.trim_end()).into())
 }
 
+/// Runs the `cargo build` that `command` is and says where the program `name` lies after it.
+pub(crate) fn built(command: &mut Command, name: &str) -> Result<PathBuf> {
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let messages = output(command)?;
+    executable(&messages, name).ok_or_else(|| format!("cargo built no program `{name}`").into())
+}
+
+/// The program `name` among cargo's messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut ours = messages.filter(|message| message["target"]["name"] == name);
+    ours.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+}
+
 /// Where the program `name` lies, looked for in `PATH` and where Debian keeps root's programs.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     search_path().into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
@@ -64,4 +80,26 @@ pub(crate) fn search_path() -> Vec<PathBuf> {
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/other"}
+{"reason":"compiler-artifact","target":{"name":"airlift"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"airlift"},"executable":"/t/airlift"}
+not json"#;
+        assert_eq!(executable(messages, "airlift"), Some(PathBuf::from("/t/airlift")));
+        assert_eq!(executable(messages, "absent"), None);
+    }
+
+    #[test]
+    fn a_failing_program_is_reported_with_its_words() {
+        let mut command = Command::new("sh");
+        let err = output(command.args(["-c", "echo because >&2; exit 3"])).unwrap_err().to_string();
+        assert!(err.contains("exit status: 3") && err.ends_with("because"), "{err}");
+    }
 }
