@@ -2,6 +2,10 @@
 
 #![expect(unused_variables, missing_debug_implementations, reason = "sketch")]
 
+mod pushed;
+
+pub use pushed::{Pushed, PushedManifest};
+
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
@@ -17,6 +21,8 @@ pub struct Store {}
 pub enum StoreError {
     #[error("failed to write {path}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("failed to read {path}")]
+    Read { path: PathBuf, source: io::Error },
     #[error("expected {expected}, got {actual}")]
     Mismatch { expected: Digest, actual: Digest },
 }
