@@ -1,1 +1,6 @@
-//! airlift.
+//! What the other crates' tests stand on: sample artifacts, real servers with faults, a world for the command line.
+//!
+//! A dev-dependency only. Nothing here reaches beyond loopback, nothing sleeps to wait for a state, and what a
+//! machine cannot do is skipped loudly, or fails where `AIRLIFT_REQUIRE_TOOLS` is set.
+
+pub mod samples;
