@@ -9,8 +9,13 @@ use crate::process::{cache, cargo, output, run as execute, variable};
 
 type Step = fn() -> Result<Outcome>;
 
-const STEPS: &[(&str, Step)] =
-    &[("format", format), ("lints", lints), ("tests", tests), ("documentation", documentation)];
+const STEPS: &[(&str, Step)] = &[
+    ("format", format),
+    ("lints", lints),
+    ("tests", tests),
+    ("documents", documents),
+    ("code documentation", code_documentation),
+];
 
 /// How a step that did not fail ended.
 enum Outcome {
@@ -81,7 +86,13 @@ fn tests() -> Result<Outcome> {
     done(crate::test::run(&[]))
 }
 
-fn documentation() -> Result<Outcome> {
+/// Links and commands in the documents, and the command line reference.
+fn documents() -> Result<Outcome> {
+    done(crate::docs::run(crate::docs::Mode::Check))
+}
+
+/// Links between the comments in the code.
+fn code_documentation() -> Result<Outcome> {
     let mut command = cargo();
     command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     done(execute(command.env("RUSTDOCFLAGS", "-D warnings")))

@@ -10,11 +10,15 @@ use std::process::ExitCode;
 
 mod ci;
 mod dist;
+mod docs;
 mod process;
 mod test;
 mod tools;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The verbs, for whoever wants to know whether one exists.
+const CHORES: &[&str] = &["tools", "test", "ci", "docs", "dist"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
@@ -22,6 +26,7 @@ usage: cargo xtask VERB
   tools              installs what the tests need, pinned, into a cache outside the checkout
   test [FILTER…]     installs the tools, then runs every test, or those whose name holds a FILTER
   ci                 everything that must hold before a change lands
+  docs [--write]     checks the documents' links and commands, and writes docs/cli.md anew
   dist               builds the one static binary and checks it
 ";
 
@@ -32,6 +37,8 @@ fn main() -> ExitCode {
         ["tools"] => tools::run(),
         ["test", ref filters @ ..] => test::run(filters),
         ["ci"] => ci::run(),
+        ["docs"] => docs::run(docs::Mode::Check),
+        ["docs", "--write"] => docs::run(docs::Mode::Write),
         ["dist"] => dist::run(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
@@ -48,5 +55,17 @@ fn main() -> ExitCode {
             eprintln!("error: {err}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_lists_every_chore() {
+        let verbs =
+            USAGE.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+        assert_eq!(verbs.collect::<Vec<_>>(), CHORES);
     }
 }
