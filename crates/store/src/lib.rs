@@ -2,10 +2,6 @@
 
 #![expect(unused_variables, missing_debug_implementations, reason = "sketch")]
 
-mod pushed;
-
-pub use pushed::{Pushed, PushedManifest};
-
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
@@ -21,8 +17,6 @@ pub struct Store {}
 pub enum StoreError {
     #[error("failed to write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("failed to read {path}")]
-    Read { path: PathBuf, source: io::Error },
     #[error("expected {expected}, got {actual}")]
     Mismatch { expected: Digest, actual: Digest },
 }
