@@ -4,6 +4,7 @@
 //! [`stack`] is what is wanted, [`lock`] the same pinned; [`placement`] says where a thing lives on the far
 //! side; [`finding`], [`event`] and [`error`] are how every verb talks about its work.
 
+pub mod closure;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod reference;
 pub mod secret;
 pub mod stack;
 
+pub use closure::{Closure, closure};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Class, Explain, Failure};
 pub use event::{Ctx, Event, Events};
