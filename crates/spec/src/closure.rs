@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use crate::digest::Digest;
-use crate::oci::{Descriptor, MAX_MANIFEST_BYTES, Manifest, media_type};
+use crate::oci::{Descriptor, MAX_MANIFEST_BYTES, Manifest};
 
 /// How deep indexes may nest. Real ones nest twice at most.
 pub const MAX_DEPTH: usize = 16;
@@ -114,7 +114,7 @@ impl Walk {
             if left_out.contains(&child.digest) {
                 continue;
             }
-            if child.media_type.is_empty() || media_type::is_manifest(&child.media_type) {
+            if child.is_manifest() {
                 self.meet(child, depth + 1);
             } else {
                 self.note(child);

@@ -191,7 +191,8 @@ impl Lock {
         Digest::of(self.to_text().as_bytes())
     }
 
-    fn sort(&mut self) {
+    /// Puts everything into the order that the text has.
+    pub fn sort(&mut self) {
         for artifact in &mut self.artifacts {
             artifact.children.sort();
             artifact.left_out.sort();

@@ -21,6 +21,8 @@ pub mod media_type {
     pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
     pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
     pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
     pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -98,6 +100,11 @@ impl Descriptor {
     /// Whether registries may lack this blob because its licence forbids them to have it.
     pub fn is_non_distributable(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
+    }
+
+    /// Whether an index entry names another manifest; an index may also name plain blobs.
+    pub fn is_manifest(&self) -> bool {
+        self.media_type.is_empty() || media_type::is_manifest(&self.media_type)
     }
 
     /// The platform of an index entry; none where it names none, or the `unknown/unknown` of attestations.

@@ -238,7 +238,8 @@ fn source(wire: SourceWire) -> Result<Source, StackError> {
     Ok(Source { written, line, reference, origin, own_platforms, requested })
 }
 
-fn origin(written: &str) -> Origin {
+/// What a source's value, or the `from` of a lock, says about where the bytes are.
+pub fn origin(written: &str) -> Origin {
     if let Some(path) = written.strip_prefix("docker-archive:") {
         return Origin::DockerArchive { path: path.to_owned() };
     }

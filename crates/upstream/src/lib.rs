@@ -1,1 +1,22 @@
-//! airlift.
+//! The connected side: finds what a stack wants, pins it, and brings it into the store.
+//!
+//! One module for each kind of source; so far that is [`image`]. [`resolve`] turns a stack into a lock, [`fetch`]
+//! a lock into a filled store.
+
+pub mod fetch;
+pub mod image;
+pub mod resolve;
+
+mod error;
+mod local;
+mod origin;
+
+pub use error::{ArtifactFailure, UpstreamError};
+pub use local::inputs;
+
+/// Runs what waits for a disk off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work)
+        .await
+        .expect("work on the disk does not panic and is not cancelled")
+}

@@ -1,0 +1,95 @@
+//! What can go wrong on the connected side.
+
+use std::io;
+
+use airlift_registry::client::ClientError;
+use airlift_spec::oci::ManifestError;
+use airlift_spec::{Class, Digest, Explain, Platforms};
+use airlift_store::StoreError;
+
+/// Why something could not be resolved or fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    #[error("`{reference}` does not exist")]
+    Absent { reference: String },
+    #[error("`{reference}` names {what} {digest}, which its registry does not have")]
+    Missing { reference: String, what: &'static str, digest: Digest },
+    #[error("`{reference}` is not for {wanted}; it offers {offered}")]
+    Platform { reference: String, wanted: Platforms, offered: String },
+    #[error("failed to read the manifest {digest} of `{reference}`")]
+    Manifest { reference: String, digest: Digest, source: ManifestError },
+    #[error("the manifest {digest} of `{reference}` cannot be followed: {reason}")]
+    Unreadable { reference: String, digest: Digest, reason: String },
+    #[error("{digest} of `{reference}` has {actual} bytes; {expected} were promised")]
+    Size { reference: String, digest: Digest, expected: u64, actual: u64 },
+    #[error("`{reference}` nests indexes more than {limit} deep")]
+    Depth { reference: String, limit: usize },
+    #[error("failed to ask the registry for `{reference}`")]
+    Client { reference: String, source: ClientError },
+    #[error("failed to keep `{reference}` in the store")]
+    Store { reference: String, source: StoreError },
+    #[error("failed to use the store")]
+    StoreItself(#[source] StoreError),
+    #[error("failed to read `{path}`")]
+    Read { path: String, source: io::Error },
+    #[error("`{path}` {problem}")]
+    Local { path: String, problem: String, help: Option<String> },
+    /// A blob that another artifact wants too could not be brought.
+    #[error("a blob it shares with `{with}` could not be brought: {reason}")]
+    Shared { with: String, class: Class, reason: String },
+    #[error("the lock does not pin `{reference}`")]
+    Unpinned { reference: String },
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Explain for UpstreamError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Absent { .. }
+            | Self::Platform { .. }
+            | Self::Read { .. }
+            | Self::Local { .. }
+            | Self::Depth { .. } => Class::Input,
+            Self::Missing { .. } | Self::Unreadable { .. } | Self::Size { .. } => Class::Integrity,
+            Self::Manifest { source, .. } => source.class(),
+            Self::Client { source, .. } => source.class(),
+            Self::Store { source, .. } | Self::StoreItself(source) => source.class(),
+            Self::Shared { class, .. } => *class,
+            Self::Unpinned { .. } => Class::Findings,
+            Self::Cancelled => Class::Cancelled,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Manifest { source, .. } => source.help(),
+            Self::Client { source, .. } => source.help(),
+            Self::Store { source, .. } | Self::StoreItself(source) => source.help(),
+            Self::Local { help, .. } => help.clone(),
+            Self::Unpinned { .. } => {
+                Some("run `airlift resolve` where the registry can be reached".to_owned())
+            }
+            Self::Platform { .. } => Some(
+                "list a platform it offers under `platforms:`, of the stack or of this source"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl UpstreamError {
+    /// Whether nothing else can go on either: the store is broken, the user said stop, or we made a mistake.
+    pub fn stops_everything(&self) -> bool {
+        matches!(self.class(), Class::Storage | Class::Cancelled | Class::Bug)
+    }
+}
+
+/// An artifact that could not be resolved or fetched; the others went on.
+#[derive(Debug)]
+pub struct ArtifactFailure {
+    pub reference: String,
+    pub error: UpstreamError,
+}

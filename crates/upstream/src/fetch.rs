@@ -1,0 +1,455 @@
+//! `fetch`: what a lock names comes into the store.
+//!
+//! The lock pins digests, so the work is a set: manifests first, which say what all the blobs are, then every
+//! blob once, wherever it is wanted. What is in the store is not asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlift_registry::client::Repository;
+use airlift_spec::closure::{Closure, closure};
+use airlift_spec::lock::Artifact;
+use airlift_spec::oci::MAX_MANIFEST_BYTES;
+use airlift_spec::stack;
+use airlift_spec::{Class, Ctx, Descriptor, Digest, Event, Explain as _, Finding, Lock, error};
+use airlift_store::{BlobWriter, Root, RootArtifact, Staging, Store, StoreError};
+use futures::StreamExt as _;
+
+use crate::local::LocalImage;
+use crate::origin::{Manifests, Origin};
+use crate::resolve::Upstream;
+use crate::{ArtifactFailure, UpstreamError, blocking};
+
+mod local_blob;
+
+/// How long to do nothing when all that is left is being brought by another process.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How [`fetch`] goes about it. The default suits an unattended run.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Blobs in flight at once. Each costs one connection and at most 1 MiB of memory.
+    pub max_in_flight: NonZeroUsize,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { max_in_flight: NonZeroUsize::new(8).expect("8 is not 0") }
+    }
+}
+
+/// What a fetch brought, and what it could not.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    pub artifacts: u64,
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Blobs that were in the store before.
+    pub present_blobs: u64,
+    pub present_bytes: u64,
+    /// Layers that upstream does not give to anybody.
+    pub findings: Vec<Finding>,
+    pub failures: Vec<ArtifactFailure>,
+}
+
+/// What a fetch would bring, as far as the manifests in the store can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchPlan {
+    pub missing: Vec<Descriptor>,
+    pub present: Vec<Descriptor>,
+    /// Manifests that are not in the store, so that what they lead to is not known.
+    pub unread: Vec<Descriptor>,
+}
+
+/// Says what [`fetch`] would bring. Asks nobody. Blocks on the disk.
+pub fn plan(lock: &Lock, store: &Store) -> Result<FetchPlan, UpstreamError> {
+    let (mut blobs, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    for artifact in &lock.artifacts {
+        for part in parts(artifact)? {
+            let found = part.walk(store)?;
+            let known = found.manifests.into_iter().chain(found.blobs);
+            blobs.extend(known.map(|blob| (blob.digest, blob)));
+            unread.extend(found.missing.into_iter().map(|blob| (blob.digest, blob)));
+        }
+    }
+    blobs.retain(|digest, _| !unread.contains_key(digest));
+    let (present, missing) = blobs.into_values().partition(|blob| store.contains(&blob.digest));
+    Ok(FetchPlan { missing, present, unread: unread.into_values().collect() })
+}
+
+/// Brings everything that `lock` names into the store.
+///
+/// Blobs that are there are skipped, half-finished ones continued, so a repeated run picks up where the last
+/// one stopped. Once done, the store's `index.json` lists the artifacts that are complete.
+///
+/// # Cancel safety
+///
+/// Cancelling keeps what is durable of the blobs in flight for the next run.
+///
+/// # Errors
+///
+/// Only what stops everything: a lock with open pins, a broken or full store, a cancellation.
+pub async fn fetch(
+    lock: &Lock,
+    upstream: &Upstream,
+    options: &FetchOptions,
+    ctx: &Ctx,
+) -> Result<Fetched, UpstreamError> {
+    if let Some(open) = lock.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
+        return Err(UpstreamError::Unpinned { reference: open.reference.to_string() });
+    }
+    let (root, text) = (root(lock), lock.to_text());
+    let keep = move |store: &Store| {
+        store.write_root(&root)?;
+        store.put(Digest::of(text.as_bytes()), text.as_bytes())
+    };
+    with_store(&upstream.store, keep).await?;
+    let run = Run { upstream, options, ctx };
+    let mut fetched = Fetched { artifacts: lock.artifacts.len() as u64, ..Fetched::default() };
+    let work = run.manifests(lock, &mut fetched).await?;
+    run.blobs(work, &mut fetched).await?;
+    with_store(&upstream.store, Store::write_index).await?;
+    fetched.failures.sort_by(|a, b| a.reference.cmp(&b.reference));
+    Ok(fetched)
+}
+
+async fn with_store<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, UpstreamError> {
+    let store = store.clone();
+    blocking(move || work(&store)).await.map_err(UpstreamError::StoreItself)
+}
+
+/// What the store must keep for this lock, from before its first blob arrives.
+pub fn root(lock: &Lock) -> Root {
+    let of = |artifact: &Artifact| {
+        let own = artifact.descriptor().map(|manifest| RootArtifact {
+            reference: Some(artifact.reference.to_string()),
+            manifest,
+            left_out: artifact.left_out_digests(),
+        });
+        let said = artifact.referrers.iter().map(|referrer| RootArtifact {
+            reference: None,
+            manifest: referrer.descriptor(),
+            left_out: BTreeSet::new(),
+        });
+        own.into_iter().chain(said).collect::<Vec<_>>()
+    };
+    Root {
+        stack: lock.stack.clone(),
+        artifacts: lock.artifacts.iter().flat_map(of).collect(),
+        // The lock itself, so that the store alone is enough to serve or load from.
+        blobs: vec![lock.digest()],
+    }
+}
+
+/// A manifest to walk from: an artifact's own, or that of something said about it.
+struct Part {
+    manifest: Descriptor,
+    left_out: BTreeSet<Digest>,
+}
+
+fn parts(artifact: &Artifact) -> Result<Vec<Part>, UpstreamError> {
+    let own = artifact
+        .descriptor()
+        .ok_or_else(|| UpstreamError::Unpinned { reference: artifact.reference.to_string() })?;
+    let own = Part { manifest: own, left_out: artifact.left_out_digests() };
+    let said = artifact.referrers.iter();
+    let said =
+        said.map(|referrer| Part { manifest: referrer.descriptor(), left_out: BTreeSet::new() });
+    Ok([own].into_iter().chain(said).collect())
+}
+
+impl Part {
+    fn walk(&self, store: &Store) -> Result<Closure, UpstreamError> {
+        closure(&self.manifest, &self.left_out, |link| store.read(&link.digest, MAX_MANIFEST_BYTES))
+            .map_err(UpstreamError::StoreItself)
+    }
+}
+
+/// A blob to bring, and who wants it from where.
+struct Work {
+    blob: Descriptor,
+    wanted_by: Vec<Wanting>,
+}
+
+/// One artifact that wants a blob.
+#[derive(Clone)]
+struct Wanting {
+    reference: Arc<str>,
+    origin: Origin,
+}
+
+/// What came of one blob.
+enum Brought {
+    Now(u64),
+    ByAnother,
+    NotGiven(Finding),
+    Failed(Vec<Wanting>, UpstreamError),
+}
+
+struct Run<'a> {
+    upstream: &'a Upstream,
+    options: &'a FetchOptions,
+    ctx: &'a Ctx,
+}
+
+impl Run<'_> {
+    /// Brings the manifests that are missing; then all blobs are known.
+    async fn manifests(
+        &self,
+        lock: &Lock,
+        fetched: &mut Fetched,
+    ) -> Result<Vec<Work>, UpstreamError> {
+        let items = lock.artifacts.len() as u64;
+        self.ctx.events.emit(Event::PhaseStarted { phase: "manifests", items, total_bytes: 0 });
+        let answers = futures::stream::iter(&lock.artifacts)
+            .map(|artifact| async move { (artifact, self.artifact(artifact).await) })
+            .buffer_unordered(self.options.max_in_flight.get())
+            .collect::<Vec<_>>();
+        let answers =
+            self.ctx.cancel.run_until_cancelled(answers).await.ok_or(UpstreamError::Cancelled)?;
+        let mut blobs: BTreeMap<Digest, Work> = BTreeMap::new();
+        for (artifact, answer) in answers {
+            match answer {
+                Ok((wanting, links)) => {
+                    for blob in links {
+                        let work = blobs
+                            .entry(blob.digest)
+                            .or_insert_with(|| Work { blob, wanted_by: Vec::new() });
+                        work.wanted_by.push(wanting.clone());
+                    }
+                }
+                Err(error) if error.stops_everything() => return Err(error),
+                Err(error) => {
+                    let reference = artifact.reference.to_string();
+                    let reason = error::chain(&error);
+                    self.ctx.events.emit(Event::ItemFailed { item: reference.clone(), reason });
+                    fetched.failures.push(ArtifactFailure { reference, error });
+                }
+            }
+        }
+        self.ctx.events.emit(Event::PhaseFinished { phase: "manifests" });
+        Ok(blobs.into_values().collect())
+    }
+
+    /// The blobs of one artifact, after its manifests have been brought.
+    async fn artifact(
+        &self,
+        artifact: &Artifact,
+    ) -> Result<(Wanting, Vec<Descriptor>), UpstreamError> {
+        let reference: Arc<str> = artifact.reference.to_string().into();
+        let origin = self.origin(artifact).await?;
+        let manifests = Manifests {
+            reference: &reference,
+            origin: &origin,
+            store: &self.upstream.store,
+            ctx: self.ctx,
+        };
+        let mut blobs = BTreeMap::new();
+        for part in parts(artifact)? {
+            let found = self.complete(part, &manifests).await?;
+            blobs.extend(found.blobs.into_iter().map(|blob| (blob.digest, blob)));
+        }
+        Ok((Wanting { reference, origin }, blobs.into_values().collect()))
+    }
+
+    /// Walks from a manifest until none that it leads to is missing.
+    async fn complete(
+        &self,
+        part: Part,
+        manifests: &Manifests<'_>,
+    ) -> Result<Closure, UpstreamError> {
+        let part = Arc::new(part);
+        loop {
+            let (here, store) = (Arc::clone(&part), self.upstream.store.clone());
+            let found = blocking(move || here.walk(&store)).await?;
+            if let Some(odd) = found.unreadable.first() {
+                return Err(UpstreamError::Unreadable {
+                    reference: manifests.reference.to_owned(),
+                    digest: odd.manifest.digest,
+                    reason: odd.reason.clone(),
+                });
+            }
+            if found.missing.is_empty() {
+                return Ok(found);
+            }
+            for link in &found.missing {
+                manifests.follow(link).await?;
+            }
+        }
+    }
+
+    async fn origin(&self, artifact: &Artifact) -> Result<Origin, UpstreamError> {
+        let Some(from) = artifact.from.clone() else {
+            let repository = Repository::from(&artifact.reference);
+            return Ok(Origin::Registry { client: self.upstream.client.clone(), repository });
+        };
+        let (base, reference) = (self.upstream.base.clone(), artifact.reference.clone());
+        let opened =
+            blocking(move || LocalImage::open(&stack::origin(&from), &reference, &base)).await?;
+        opened.map(|image| Origin::Local(Arc::new(image))).ok_or_else(|| UpstreamError::Local {
+            path: artifact.reference.to_string(),
+            problem: "has an origin in the lock that is none".to_owned(),
+            help: Some("make the lock anew with `airlift resolve`".to_owned()),
+        })
+    }
+
+    async fn blobs(&self, work: Vec<Work>, fetched: &mut Fetched) -> Result<(), UpstreamError> {
+        let store = self.upstream.store.clone();
+        let (present, mut missing): (Vec<Work>, Vec<Work>) =
+            blocking(move || work.into_iter().partition(|work| store.contains(&work.blob.digest)))
+                .await;
+        fetched.present_blobs = present.len() as u64;
+        fetched.present_bytes = present.iter().map(|work| work.blob.size).sum();
+        // Large ones first: a long transfer begun last is time in which nothing else is left to do.
+        missing.sort_by_key(|work| (std::cmp::Reverse(work.blob.size), work.blob.digest));
+        let total_bytes = missing.iter().map(|work| work.blob.size).sum();
+        let items = missing.len() as u64;
+        self.ctx.events.emit(Event::PhaseStarted { phase: "fetch", items, total_bytes });
+        let mut failed: BTreeMap<Arc<str>, UpstreamError> = BTreeMap::new();
+        let mut transfers = futures::stream::iter(missing)
+            .map(|work| self.blob(work))
+            .buffer_unordered(self.options.max_in_flight.get());
+        while let Some(answer) = transfers.next().await {
+            match answer? {
+                Brought::Now(bytes) => {
+                    fetched.blobs += 1;
+                    fetched.bytes += bytes;
+                }
+                Brought::ByAnother => fetched.present_blobs += 1,
+                Brought::NotGiven(finding) => fetched.findings.push(finding),
+                Brought::Failed(wanted_by, error) => sink(&mut failed, wanted_by, error),
+            }
+        }
+        let failures = failed.into_iter();
+        fetched.failures.extend(
+            failures.map(|(reference, error)| ArtifactFailure {
+                reference: reference.to_string(),
+                error,
+            }),
+        );
+        self.ctx.events.emit(Event::PhaseFinished { phase: "fetch" });
+        Ok(())
+    }
+
+    /// Brings one blob. An error is one that stops everything.
+    async fn blob(&self, work: Work) -> Result<Brought, UpstreamError> {
+        let Some(writer) = self.stage(&work.blob).await? else { return Ok(Brought::ByAnother) };
+        let (digest, total_bytes) = (work.blob.digest, work.blob.size);
+        let missing: u64 = writer.gaps().iter().map(|gap| gap.end - gap.start).sum();
+        let resumed_bytes = total_bytes - missing;
+        self.ctx.events.emit(Event::TransferStarted { blob: digest, total_bytes, resumed_bytes });
+        match self.bring(&work, writer).await {
+            Ok(()) => {
+                self.ctx.events.emit(Event::TransferFinished { blob: digest });
+                Ok(Brought::Now(missing))
+            }
+            Err(error) if error.stops_everything() => Err(error),
+            Err(error) => {
+                let reason = error::chain(&error);
+                if work.blob.is_non_distributable() && error.class() != Class::Network {
+                    let message =
+                        format!("upstream does not give this non-distributable layer: {reason}");
+                    let reference = &work.wanted_by[0].reference;
+                    let finding =
+                        Finding::warning("non-distributable", digest, message).of(reference);
+                    return Ok(Brought::NotGiven(finding));
+                }
+                self.ctx.events.emit(Event::TransferFailed { blob: digest, reason });
+                Ok(Brought::Failed(work.wanted_by, error))
+            }
+        }
+    }
+
+    /// The blob's place in the store; none if it has come meanwhile. Waits while another process brings it.
+    async fn stage(&self, blob: &Descriptor) -> Result<Option<BlobWriter>, UpstreamError> {
+        loop {
+            let (digest, size) = (blob.digest, blob.size);
+            match with_store(&self.upstream.store, move |store| store.stage(digest, size)).await? {
+                Staging::Writer(writer) => return Ok(Some(writer)),
+                Staging::Present => return Ok(None),
+                Staging::Busy => {
+                    let pause = tokio::time::sleep(BUSY_PAUSE);
+                    self.ctx
+                        .cancel
+                        .run_until_cancelled(pause)
+                        .await
+                        .ok_or(UpstreamError::Cancelled)?;
+                }
+            }
+        }
+    }
+
+    /// Tries each place that should have the blob, until one gives the right bytes.
+    async fn bring(&self, work: &Work, writer: BlobWriter) -> Result<(), UpstreamError> {
+        let mut places: Vec<&Wanting> = Vec::new();
+        for wanting in &work.wanted_by {
+            if !places.iter().any(|known| known.origin.is_same_place(&wanting.origin)) {
+                places.push(wanting);
+            }
+        }
+        let mut writer = Some(writer);
+        let mut first_error = None;
+        for place in places {
+            let ours = match writer.take() {
+                Some(writer) => writer,
+                None => match self.stage(&work.blob).await? {
+                    Some(writer) => writer,
+                    None => return Ok(()),
+                },
+            };
+            match self.bring_from(&work.blob, place, ours).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.stops_everything() => return Err(error),
+                // The first place is the one that the lock's order prefers, so its reason is the one to tell.
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.expect("every blob is wanted from at least one place"))
+    }
+
+    async fn bring_from(
+        &self,
+        blob: &Descriptor,
+        from: &Wanting,
+        writer: BlobWriter,
+    ) -> Result<(), UpstreamError> {
+        let reference = || from.reference.to_string();
+        let writer = match &from.origin {
+            Origin::Registry { client, repository } => client
+                .fetch_blob(repository, blob, writer, self.ctx)
+                .await
+                .map_err(|source| UpstreamError::Client { reference: reference(), source })?,
+            Origin::Local(image) => {
+                let (image, digest, name, ctx) =
+                    (Arc::clone(image), blob.digest, reference(), self.ctx.clone());
+                blocking(move || local_blob::copy(&image, digest, &name, writer, &ctx)).await?
+            }
+        };
+        let committed = blocking(move || writer.commit()).await;
+        committed.map_err(|source| UpstreamError::Store { reference: reference(), source })
+    }
+}
+
+/// One blob that failed sinks every artifact that wants it, and no other.
+fn sink(
+    failed: &mut BTreeMap<Arc<str>, UpstreamError>,
+    wanted_by: Vec<Wanting>,
+    error: UpstreamError,
+) {
+    let mut names = wanted_by.into_iter().map(|wanting| wanting.reference);
+    let Some(first) = names.next() else { return };
+    for name in names {
+        let shared = UpstreamError::Shared {
+            with: first.to_string(),
+            class: error.class(),
+            reason: error::chain(&error),
+        };
+        failed.entry(name).or_insert(shared);
+    }
+    failed.entry(first).or_insert(error);
+}

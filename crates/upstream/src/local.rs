@@ -1,0 +1,253 @@
+//! Images that people built themselves: an OCI layout in a folder, or a `docker save` archive.
+//!
+//! Both are the user's own files, but a wrong one must fail well:
+//!
+//! - Digests are checked where the bytes enter the store, so a damaged layout brings nothing in.
+//! - Names inside an archive are only looked up, never written, so they cannot lead anywhere.
+//! - The archive's own lists are read up to [`MAX_LIST_BYTES`], its members counted up to [`MAX_MEMBERS`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use airlift_spec::oci::{MAX_MANIFEST_BYTES, cosign_subject};
+use airlift_spec::stack::{self, Stack};
+use airlift_spec::{Algorithm, Descriptor, Digest, Hasher, Manifest, Reference};
+use serde::Deserialize;
+
+use crate::{UpstreamError, blocking};
+
+mod archive;
+
+/// Most bytes of an `index.json` or `manifest.json` that are read.
+const MAX_LIST_BYTES: u64 = 16 << 20;
+
+/// Most members of an archive that are looked at.
+const MAX_MEMBERS: usize = 100_000;
+
+/// How a layout names its images.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image that lies on this machine.
+#[derive(Debug)]
+pub(crate) struct LocalImage {
+    root: Descriptor,
+    bytes: Bytes,
+    referrers: BTreeMap<Digest, Vec<Descriptor>>,
+    cosign: BTreeMap<String, Digest>,
+}
+
+/// Where the bytes of its blobs are.
+#[derive(Debug)]
+enum Bytes {
+    Layout { folder: PathBuf },
+    Archive { path: PathBuf, manifest: Vec<u8>, places: BTreeMap<Digest, Place> },
+}
+
+/// A stretch of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+}
+
+/// The digests of all local files that decide what `stack` means, as the lock records them.
+pub fn inputs(stack: &Stack, base: &Path) -> Result<BTreeMap<String, Digest>, UpstreamError> {
+    let files = stack.wanted_sources().filter_map(|source| match &source.origin {
+        stack::Origin::Registry => None,
+        stack::Origin::OciLayout { path, .. } => Some((path, base.join(path).join("index.json"))),
+        stack::Origin::DockerArchive { path } => Some((path, base.join(path))),
+    });
+    files.map(|(name, file)| Ok((name.clone(), hash_file(&file)?))).collect()
+}
+
+fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
+    let mut file = fs_err::File::open(path).map_err(|source| read_error(path, source))?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(|source| read_error(path, source))? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> UpstreamError {
+    UpstreamError::Read { path: path.display().to_string(), source }
+}
+
+impl LocalImage {
+    /// Opens what `origin` names; none where that is a registry. Blocks on the disk.
+    pub(crate) fn open(
+        origin: &stack::Origin,
+        reference: &Reference,
+        base: &Path,
+    ) -> Result<Option<Self>, UpstreamError> {
+        match origin {
+            stack::Origin::Registry => Ok(None),
+            stack::Origin::OciLayout { path, name } => {
+                Self::layout(&base.join(path), name.as_deref()).map(Some)
+            }
+            stack::Origin::DockerArchive { path } => {
+                let path = base.join(path);
+                let found = archive::read(&path, reference)?;
+                Ok(Some(Self {
+                    root: found.root,
+                    bytes: Bytes::Archive { path, manifest: found.manifest, places: found.places },
+                    referrers: BTreeMap::new(),
+                    cosign: BTreeMap::new(),
+                }))
+            }
+        }
+    }
+
+    fn layout(folder: &Path, name: Option<&str>) -> Result<Self, UpstreamError> {
+        #[derive(Deserialize)]
+        struct Index {
+            manifests: Vec<Descriptor>,
+        }
+        let path = folder.join("index.json");
+        let text = read_whole(&path, MAX_LIST_BYTES).map_err(|source| read_error(&path, source))?;
+        let index: Index = serde_json::from_slice(&text).map_err(|err| {
+            wrong(&path, format!("is not the index of an OCI layout ({err})"), None)
+        })?;
+        let mut image = Self {
+            root: choose(&path, &index.manifests, name)?,
+            bytes: Bytes::Layout { folder: folder.to_owned() },
+            referrers: BTreeMap::new(),
+            cosign: BTreeMap::new(),
+        };
+        image.note_what_is_said(&index.manifests)?;
+        Ok(image)
+    }
+
+    /// Finds signatures among the entries of a layout: by cosign's names, and by the subject they declare.
+    fn note_what_is_said(&mut self, entries: &[Descriptor]) -> Result<(), UpstreamError> {
+        for entry in entries.iter().filter(|entry| entry.digest != self.root.digest) {
+            if let Some(tag) =
+                name_of(entry).map(last_tag).filter(|tag| cosign_subject(tag).is_some())
+            {
+                self.cosign.insert(tag.to_owned(), entry.digest);
+                continue;
+            }
+            let bytes = self.read_manifest_now(entry.digest)?.unwrap_or_default();
+            // What is no manifest says nothing about the image.
+            let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
+            if let Some(subject) = manifest.subject {
+                self.referrers.entry(subject.digest).or_default().push(entry.clone());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn root(&self) -> &Descriptor {
+        &self.root
+    }
+
+    pub(crate) fn referrers(&self, subject: &Digest) -> Vec<Descriptor> {
+        self.referrers.get(subject).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn cosign_tags(&self, subject: &Digest) -> Vec<String> {
+        self.cosign.keys().filter(|tag| cosign_subject(tag) == Some(*subject)).cloned().collect()
+    }
+
+    /// The digest behind a tag that [`Self::cosign_tags`] gave.
+    pub(crate) fn tagged(&self, tag: &str) -> Option<Digest> {
+        self.cosign.get(tag).copied()
+    }
+
+    pub(crate) async fn read_manifest(
+        self: &Arc<Self>,
+        digest: Digest,
+    ) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let image = Arc::clone(self);
+        blocking(move || image.read_manifest_now(digest)).await
+    }
+
+    fn read_manifest_now(&self, digest: Digest) -> Result<Option<Vec<u8>>, UpstreamError> {
+        if let Bytes::Archive { manifest, .. } = &self.bytes {
+            return Ok((digest == self.root.digest).then(|| manifest.clone()));
+        }
+        let Some((path, place)) = self.find(digest)? else { return Ok(None) };
+        if place.size > MAX_MANIFEST_BYTES {
+            return Err(wrong(&path, "is too large for a manifest".to_owned(), None));
+        }
+        read_whole(&path, MAX_MANIFEST_BYTES).map(Some).map_err(|source| read_error(&path, source))
+    }
+
+    /// The file that holds a blob, and where in it.
+    pub(crate) fn find(&self, digest: Digest) -> Result<Option<(PathBuf, Place)>, UpstreamError> {
+        match &self.bytes {
+            Bytes::Archive { path, places, .. } => {
+                Ok(places.get(&digest).map(|place| (path.clone(), *place)))
+            }
+            Bytes::Layout { folder } => {
+                let path = folder.join("blobs").join(digest.path());
+                match fs_err::metadata(&path) {
+                    Ok(metadata) => Ok(Some((path, Place { offset: 0, size: metadata.len() }))),
+                    Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(read_error(&path, source)),
+                }
+            }
+        }
+    }
+}
+
+/// The entry of a layout that is meant: the one of that name, or the only one that is an image.
+fn choose(
+    path: &Path,
+    entries: &[Descriptor],
+    name: Option<&str>,
+) -> Result<Descriptor, UpstreamError> {
+    let is_meant = |entry: &&Descriptor| match name {
+        Some(name) => name_of(entry).is_some_and(|found| found == name || last_tag(found) == name),
+        None => name_of(entry).is_none_or(|found| cosign_subject(last_tag(found)).is_none()),
+    };
+    let candidates: Vec<&Descriptor> = entries.iter().filter(is_meant).collect();
+    let different: BTreeSet<Digest> = candidates.iter().map(|entry| entry.digest).collect();
+    match (candidates.first(), different.len()) {
+        (Some(entry), 1) => Ok((*entry).clone()),
+        (None, _) => {
+            let problem =
+                name.map_or("holds no image".to_owned(), |name| format!("holds no image `{name}`"));
+            Err(wrong(path, problem, Some(names(entries))))
+        }
+        (Some(_), count) => Err(wrong(path, format!("holds {count} images"), Some(names(entries)))),
+    }
+}
+
+fn names(entries: &[Descriptor]) -> String {
+    let names: Vec<&str> = entries.iter().filter_map(name_of).take(20).collect();
+    if names.is_empty() {
+        return "build a layout that holds one image".to_owned();
+    }
+    format!("write `oci:DIR:NAME` with one of these names: {}", names.join(", "))
+}
+
+fn name_of(entry: &Descriptor) -> Option<&str> {
+    entry.annotations.get(REF_NAME).map(String::as_str)
+}
+
+/// The tag of a name, which is all of it where it is no full reference.
+fn last_tag(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+fn read_whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("longer than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn wrong(path: &Path, problem: String, help: Option<String>) -> UpstreamError {
+    UpstreamError::Local { path: path.display().to_string(), problem, help }
+}

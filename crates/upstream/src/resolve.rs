@@ -1,0 +1,308 @@
+//! `resolve`: a stack becomes a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use airlift_registry::client::{Client, Repository};
+use airlift_spec::lock::{Artifact, FORMAT, Kind, excluded_by};
+use airlift_spec::stack::Source;
+use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
+use airlift_store::Store;
+use futures::StreamExt as _;
+
+use crate::image::referrers::CosignTags;
+use crate::image::{self, Found, Wanted};
+use crate::local::{LocalImage, inputs};
+use crate::origin::Origin;
+use crate::{ArtifactFailure, UpstreamError, blocking};
+
+/// Where things come from and where they go.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub client: Client,
+    pub store: Store,
+    /// The folder that relative paths of the stack start from.
+    pub base: PathBuf,
+}
+
+/// How [`resolve`] goes about it. The default moves no pin.
+#[derive(Debug, Clone)]
+pub struct ResolveOptions {
+    pub update: Update,
+    /// Asks nobody: what an earlier lock does not pin stays open.
+    pub offline: bool,
+    /// Sources worked on at once. The client bounds the requests of each registry.
+    pub max_in_flight: NonZeroUsize,
+}
+
+impl Default for ResolveOptions {
+    fn default() -> Self {
+        Self {
+            update: Update::default(),
+            offline: false,
+            max_in_flight: NonZeroUsize::new(16).expect("16 is not 0"),
+        }
+    }
+}
+
+/// Which pins may move.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Update {
+    #[default]
+    Nothing,
+    Only(BTreeSet<Reference>),
+    Everything,
+}
+
+impl Update {
+    fn moves(&self, reference: &Reference) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Only(chosen) => chosen.contains(reference),
+            Self::Everything => true,
+        }
+    }
+}
+
+/// What came of it. Artifacts that failed are in the lock, unpinned, so that the next run tries only those.
+#[derive(Debug)]
+pub struct Resolution {
+    pub lock: Lock,
+    pub failures: Vec<ArtifactFailure>,
+}
+
+/// Pins everything that `stack` wants, keeping every pin of `before` that still answers it.
+///
+/// Manifests that were read are in the store afterwards.
+///
+/// # Cancel safety
+///
+/// Cancelling loses only what has not been read; the caller writes the lock.
+///
+/// # Errors
+///
+/// Only what stops everything: a broken store, a local file that cannot be read, a cancellation.
+pub async fn resolve(
+    stack: &Stack,
+    before: Option<&Lock>,
+    upstream: &Upstream,
+    options: &ResolveOptions,
+    ctx: &Ctx,
+) -> Result<Resolution, UpstreamError> {
+    let sources: Vec<&Source> = stack.wanted_sources().collect();
+    ctx.events.emit(Event::PhaseStarted {
+        phase: "resolve",
+        items: sources.len() as u64,
+        total_bytes: 0,
+    });
+    let run = Run { stack, before, upstream, options, ctx, cosign: CosignTags::default() };
+    let inputs = {
+        let (stack, base) = (stack.clone(), upstream.base.clone());
+        blocking(move || inputs(&stack, &base)).await?
+    };
+    let work = futures::stream::iter(sources)
+        .map(|source| run.source(source))
+        .buffer_unordered(options.max_in_flight.get())
+        .collect::<Vec<_>>();
+    let answers = ctx.cancel.run_until_cancelled(work).await.ok_or(UpstreamError::Cancelled)?;
+
+    let mut lock = Lock {
+        format: FORMAT,
+        needs: Vec::new(),
+        stack: stack.name.clone(),
+        inputs,
+        artifacts: Vec::new(),
+        findings: excluded(stack),
+    };
+    let mut failures = Vec::new();
+    for answer in answers {
+        let answer = answer?;
+        lock.artifacts.push(answer.found.artifact);
+        lock.findings.extend(answer.found.findings);
+        failures.extend(answer.failure);
+    }
+    lock.sort();
+    failures.sort_by(|a: &ArtifactFailure, b| a.reference.cmp(&b.reference));
+    ctx.events.emit(Event::PhaseFinished { phase: "resolve" });
+    Ok(Resolution { lock, failures })
+}
+
+/// What `exclude:` took out is said in the lock, with the reason that was given.
+fn excluded(stack: &Stack) -> Vec<Finding> {
+    let out = |source: &Source| {
+        let rule = excluded_by(&stack.exclude, &source.reference)?;
+        let why = if rule.why.is_empty() { "no reason is given" } else { &rule.why };
+        Some(Finding::info(
+            "excluded",
+            &source.reference,
+            format!("left out by `{}`: {why}", rule.image),
+        ))
+    };
+    stack.sources.iter().filter_map(out).collect()
+}
+
+struct Run<'a> {
+    stack: &'a Stack,
+    before: Option<&'a Lock>,
+    upstream: &'a Upstream,
+    options: &'a ResolveOptions,
+    ctx: &'a Ctx,
+    cosign: CosignTags,
+}
+
+struct Answer {
+    found: Found,
+    failure: Option<ArtifactFailure>,
+}
+
+impl Run<'_> {
+    async fn source(&self, source: &Source) -> Result<Answer, UpstreamError> {
+        let item = source.reference.to_string();
+        match self.pin(source).await {
+            Ok(mut found) => {
+                found.artifact.because = source.because();
+                found.artifact.from = source.from_text();
+                self.ctx.events.emit(Event::ItemFinished { item });
+                Ok(Answer { found, failure: None })
+            }
+            Err(err) if err.stops_everything() => Err(err),
+            Err(err) => {
+                let reason = error::chain(&err);
+                self.ctx
+                    .events
+                    .emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
+                let found = open(source, format!("it could not be pinned: {reason}"));
+                Ok(Answer { found, failure: Some(ArtifactFailure { reference: item, error: err }) })
+            }
+        }
+    }
+
+    async fn pin(&self, source: &Source) -> Result<Found, UpstreamError> {
+        let before = self.before.and_then(|lock| lock.artifact(&source.reference));
+        let before =
+            before.filter(|before| before.digest.is_some() && before.from == source.from_text());
+        let keep = before.filter(|_| !self.options.update.moves(&source.reference));
+        if let Some(artifact) = keep.filter(|artifact| self.still_answers(artifact, source)) {
+            let findings = self.earlier_findings(&artifact.reference);
+            return Ok(Found { artifact: artifact.clone(), findings });
+        }
+        if self.options.offline && source.from_text().is_none() {
+            let what = if keep.is_some() {
+                "its platforms have changed"
+            } else {
+                "no earlier lock pins it"
+            };
+            return Ok(open(source, format!("{what}, and nobody was asked")));
+        }
+        let (origin, local_pin) = self.origin(source).await?;
+        let wanted = Wanted {
+            reference: &source.reference,
+            pin: local_pin.or(keep.and_then(|artifact| artifact.digest)),
+            platforms: source.platforms(self.stack),
+            before: keep,
+        };
+        image::pin(&wanted, &origin, &self.upstream.store, &self.cosign, self.ctx).await
+    }
+
+    /// Where the source's bytes are, and the digest that a local image has whatever its name says.
+    async fn origin(&self, source: &Source) -> Result<(Origin, Option<Digest>), UpstreamError> {
+        let (owned, base) = (source.clone(), self.upstream.base.clone());
+        let open = move || LocalImage::open(&owned.origin, &owned.reference, &base);
+        if let Some(image) = blocking(open).await? {
+            let root = image.root().digest;
+            return Ok((Origin::Local(Arc::new(image)), Some(root)));
+        }
+        let repository = Repository::from(&source.reference);
+        Ok((Origin::Registry { client: self.upstream.client.clone(), repository }, None))
+    }
+
+    /// Whether a pin of the earlier lock is still what the source asks for, so that nobody need be asked.
+    fn still_answers(&self, artifact: &Artifact, source: &Source) -> bool {
+        let wants = |child: &airlift_spec::lock::Child| {
+            child
+                .platform
+                .as_ref()
+                .is_none_or(|platform| source.platforms(self.stack).wants(platform))
+        };
+        // A local file may have changed under the same name: it is cheap to look again.
+        source.from_text().is_none()
+            && artifact.children.iter().all(wants)
+            && !artifact.left_out.iter().any(|child| child.platform.is_some() && wants(child))
+    }
+
+    fn earlier_findings(&self, reference: &Reference) -> Vec<Finding> {
+        let name = reference.to_string();
+        let findings = self.before.into_iter().flat_map(|lock| &lock.findings);
+        findings
+            .filter(|finding| finding.object == name && finding.code != "excluded")
+            .cloned()
+            .collect()
+    }
+}
+
+/// The source as the lock has it while nothing pins it.
+fn open(source: &Source, message: String) -> Found {
+    let artifact = Artifact {
+        kind: Kind::Image,
+        reference: source.reference.clone(),
+        digest: None,
+        media_type: String::new(),
+        size: 0,
+        bytes: 0,
+        from: source.from_text(),
+        children: Vec::new(),
+        left_out: Vec::new(),
+        referrers: Vec::new(),
+        because: source.because(),
+    };
+    Found { artifact, findings: vec![Finding::error("unpinned", &source.reference, message)] }
+}
+
+/// Says which tags of the lock lead elsewhere upstream by now. Changes nothing.
+pub async fn check_upstream(
+    lock: &Lock,
+    upstream: &Upstream,
+    options: &ResolveOptions,
+    ctx: &Ctx,
+) -> Result<(Vec<Finding>, Vec<ArtifactFailure>), UpstreamError> {
+    let tagged = lock.artifacts.iter().filter(|artifact| artifact.from.is_none());
+    let tagged = tagged.filter_map(|artifact| Some((artifact, artifact.reference.tag()?)));
+    let answers = futures::stream::iter(tagged)
+        .map(|(artifact, tag)| async move {
+            let repository = Repository::from(&artifact.reference);
+            (artifact, upstream.client.describe(&repository, tag, ctx).await)
+        })
+        .buffer_unordered(options.max_in_flight.get())
+        .collect::<Vec<_>>();
+    let answers = ctx.cancel.run_until_cancelled(answers).await.ok_or(UpstreamError::Cancelled)?;
+    let (mut findings, mut failures) = (BTreeMap::new(), Vec::new());
+    for (artifact, answer) in answers {
+        let reference = artifact.reference.to_string();
+        match answer {
+            Ok(Some(now)) if Some(now.digest) == artifact.digest => {}
+            Ok(Some(now)) => {
+                let message = format!("its tag leads to {} now", now.digest);
+                findings.insert(
+                    reference.clone(),
+                    Finding::warning("upstream-moved", reference, message),
+                );
+            }
+            Ok(None) => {
+                let message = "its tag is gone".to_owned();
+                findings.insert(
+                    reference.clone(),
+                    Finding::warning("upstream-gone", reference, message),
+                );
+            }
+            Err(source) => {
+                failures.push(ArtifactFailure {
+                    error: UpstreamError::Client { reference: reference.clone(), source },
+                    reference,
+                });
+            }
+        }
+    }
+    Ok((findings.into_values().collect(), failures))
+}
