@@ -1,7 +1,6 @@
 //! Images: what one is made of, for which platforms, and what is signed about it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use airlift_spec::lock::{Artifact, Child, Kind, Referrer};
 use airlift_spec::{Ctx, Descriptor, Digest, Finding, Platforms, Reference};
