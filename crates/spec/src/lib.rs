@@ -1,6 +1,6 @@
 //! The values airlift speaks in: pure, without I/O, shared by every other crate.
 //!
-//! Read in this order: [`digest`], [`platform`], [`reference`] and [`oci`] are what the field already has;
+//! Read in this order: [`digest`], [`platform`], [`mod@reference`] and [`oci`] are what the field already has;
 //! [`stack`] is what is wanted, [`lock`] the same pinned; [`placement`] says where a thing lives on the far
 //! side; [`finding`], [`event`] and [`error`] are how every verb talks about its work.
 
