@@ -15,6 +15,7 @@ const STEPS: &[(&str, Step)] = &[
     ("tests", tests),
     ("documents", documents),
     ("code documentation", code_documentation),
+    ("static binary", static_binary),
 ];
 
 /// How a step that did not fail ended.
@@ -96,6 +97,10 @@ fn code_documentation() -> Result<Outcome> {
     let mut command = cargo();
     command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     done(execute(command.env("RUSTDOCFLAGS", "-D warnings")))
+}
+
+fn static_binary() -> Result<Outcome> {
+    done(crate::dist::run())
 }
 
 fn done(result: Result) -> Result<Outcome> {

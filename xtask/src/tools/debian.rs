@@ -18,8 +18,13 @@ struct Package {
     version: &'static str,
 }
 
+/// Brings a service that listens on all interfaces. It may start neither now nor at the next boot.
+const REGISTRY: &str = "docker-registry";
+
 const PACKAGES: &[Package] = &[
-    Package { name: "docker-registry", program: "docker-registry", version: "2.8.2" },
+    // What the Go tools are fetched with.
+    Package { name: "ca-certificates", program: "update-ca-certificates", version: "20230311" },
+    Package { name: REGISTRY, program: "docker-registry", version: "2.8.2" },
     Package { name: "skopeo", program: "skopeo", version: "1.9.3" },
     Package { name: "podman", program: "podman", version: "4.3.1" },
     Package { name: "containerd", program: "containerd", version: "1.6.20" },
@@ -28,10 +33,6 @@ const PACKAGES: &[Package] = &[
     Package { name: "iproute2", program: "ip", version: "6.1.0" },
     Package { name: "nftables", program: "nft", version: "1.0.6" },
 ];
-
-/// Services that these packages would start, docker-registry's on all interfaces.
-const SERVICES: &[(&str, &str)] =
-    &[("docker-registry", "docker-registry.service"), ("containerd", "containerd.service")];
 
 /// The packages whose program is not there.
 pub(super) fn missing() -> Vec<&'static str> {
@@ -45,20 +46,11 @@ pub(super) fn install() -> Result {
     if packages.is_empty() {
         return Ok(());
     }
-    let wanted = packages.join(" ");
-    let unable = |why: &str| format!("{why}: install by hand: {wanted}");
-    if find("apt-get").is_none() {
-        return Err(unable("no apt-get here").into());
-    }
-    if output(Command::new("id").arg("-u"))?.trim() != "0" {
-        return Err(unable("Debian packages need root").into());
-    }
-    eprintln!("installing Debian packages: {wanted}");
     apt(&packages)?;
-    for (package, service) in SERVICES {
-        if packages.contains(package) && find("systemctl").is_some() {
-            output(Command::new("systemctl").args(["--quiet", "disable", service]))?;
-        }
+    if packages.contains(&REGISTRY)
+        && let Some(program) = find("update-rc.d")
+    {
+        output(Command::new(program).args([REGISTRY, "disable"]))?;
     }
     match missing() {
         absent if absent.is_empty() => Ok(()),
@@ -68,6 +60,15 @@ pub(super) fn install() -> Result {
 
 /// Installs `packages` while a policy forbids the start of services.
 pub(super) fn apt(packages: &[&str]) -> Result {
+    let wanted = packages.join(" ");
+    let unable = |why: &str| format!("{why}: install by hand: {wanted}");
+    if find("apt-get").is_none() {
+        return Err(unable("no apt-get here").into());
+    }
+    if output(Command::new("id").arg("-u"))?.trim() != "0" {
+        return Err(unable("Debian packages need root").into());
+    }
+    eprintln!("installing Debian packages: {wanted}");
     let _policy = NoServices::new()?;
     let mut apt = apt_get();
     // Lists may be stale or, in a container, absent. A mirror that fails here may still do below.
