@@ -35,9 +35,9 @@ fn target() -> Result<String> {
     let host = output(Command::new("rustc").args(["--print", "host-tuple"]).current_dir(root()))?;
     let host = host.trim();
     let musl = host.replace("-gnu", "-musl");
-    let library =
-        Command::new("rustc").args(["--print", "target-libdir", "--target", &musl]).output();
-    let library = library.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())?;
+    let mut query = Command::new("rustc");
+    query.args(["--print", "target-libdir", "--target", &musl]).current_dir(root());
+    let library = String::from_utf8(query.output()?.stdout)?;
     let is_here = Path::new(library.trim()).is_dir() && find("musl-gcc").is_some();
     Ok(if is_here { musl } else { host.to_owned() })
 }
