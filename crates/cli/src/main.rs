@@ -1,1 +1,23 @@
-fn main() {}
+//! The `airlift` binary: arguments in, one library call, words out.
+
+#![expect(dead_code, reason = "the verbs that use the rest follow with their libraries")]
+
+use std::process::ExitCode;
+
+mod app;
+mod args;
+mod config;
+mod environment;
+mod error;
+mod failure;
+mod output;
+mod place;
+mod private;
+mod progress;
+mod run;
+mod size;
+mod verbs;
+
+fn main() -> ExitCode {
+    run::run()
+}

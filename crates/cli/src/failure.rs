@@ -1,0 +1,113 @@
+//! How an error looks: once, its causes once, and what to do about it.
+
+use std::error::Error;
+
+use airlift_spec::Explain;
+use serde::Serialize;
+
+/// An error as `--output json` and `--progress json` show it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailureDocument {
+    pub(crate) class: airlift_spec::Class,
+    pub(crate) exit_code: u8,
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
+}
+
+impl FailureDocument {
+    pub(crate) fn of(failure: &dyn Explain) -> Self {
+        Self {
+            class: failure.class(),
+            exit_code: failure.class().exit_code(),
+            message: failure.to_string(),
+            causes: causes(failure),
+            help: failure.help(),
+        }
+    }
+
+    /// `error: …`, one `  cause: …` for each cause, and `help: …` where there is any.
+    pub(crate) fn to_text(&self) -> String {
+        let mut lines = vec![format!("error: {}", self.message)];
+        lines.extend(self.causes.iter().map(|cause| format!("  cause: {cause}")));
+        lines.extend(self.help.iter().map(|help| format!("help: {help}")));
+        lines.join("\n")
+    }
+}
+
+/// What each source adds. Libraries often repeat their source in their own message: that is said once.
+fn causes(failure: &dyn Explain) -> Vec<String> {
+    let mut said = failure.to_string();
+    let mut causes = Vec::new();
+    let mut next = failure.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        if !said.ends_with(&text) {
+            said = first_part(&text, source.source());
+            causes.push(said.clone());
+        }
+        next = source.source();
+    }
+    causes
+}
+
+/// `text` without the words of its own source at the end, which the next line says.
+fn first_part(text: &str, source: Option<&(dyn Error + 'static)>) -> String {
+    let repeated = source.and_then(|source| text.strip_suffix(&source.to_string()));
+    let own = repeated.map(|own| own.trim_end().trim_end_matches(':').trim_end());
+    own.filter(|own| !own.is_empty()).unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use airlift_spec::Class;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("failed to read the lock")]
+        Plain(#[source] io::Error),
+        #[error("failed: {0}")]
+        Repeating(#[source] io::Error),
+        #[error("failed")]
+        Nested(#[source] Middle),
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the disk is gone: {0}")]
+    struct Middle(#[source] io::Error);
+
+    impl Explain for Outer {
+        fn class(&self) -> Class {
+            Class::Storage
+        }
+        fn help(&self) -> Option<String> {
+            matches!(self, Self::Plain(_)).then(|| "plug it in".to_owned())
+        }
+    }
+
+    fn text(outer: &Outer) -> String {
+        FailureDocument::of(outer).to_text()
+    }
+
+    #[test]
+    fn causes_are_said_once_and_help_comes_last() {
+        let io = || io::Error::other("no such device");
+        insta::assert_snapshot!(text(&Outer::Plain(io())), @r"
+        error: failed to read the lock
+          cause: no such device
+        help: plug it in
+        ");
+        insta::assert_snapshot!(text(&Outer::Repeating(io())), @"error: failed: no such device");
+        insta::assert_snapshot!(text(&Outer::Nested(Middle(io()))), @r"
+        error: failed
+          cause: the disk is gone
+          cause: no such device
+        ");
+    }
+}

@@ -1,0 +1,36 @@
+//! One file for each verb: arguments in, one library call, words out.
+
+use airlift_spec::Failure;
+use clap::Subcommand;
+
+use crate::app::{App, Exit};
+
+mod completions;
+mod fsck;
+mod gc;
+mod keygen;
+mod tree;
+mod why;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Tree(tree::Args),
+    Why(why::Args),
+    Gc(gc::Args),
+    Fsck(fsck::Args),
+    Keygen(keygen::Args),
+    Completions(completions::Args),
+}
+
+impl Verb {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Failure> {
+        match self {
+            Self::Tree(args) => tree::run(&args, app),
+            Self::Why(args) => why::run(&args, app),
+            Self::Gc(args) => gc::run(args, app).await,
+            Self::Fsck(args) => fsck::run(args, app).await,
+            Self::Keygen(args) => keygen::run(&args, app),
+            Self::Completions(args) => completions::run(&args),
+        }
+    }
+}

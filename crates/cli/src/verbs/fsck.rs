@@ -1,0 +1,40 @@
+use airlift_spec::{Class, Failure, Finding};
+use airlift_store::Fsck;
+use serde::Serialize;
+
+use crate::app::{App, Exit, blocking};
+use crate::output::{Report, findings_summary, findings_text, has_errors};
+
+/// Check that the store holds what it should, undamaged
+///
+/// Reads every byte, unless told to be quick. Changes nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Look only whether things are there and as long as they should be
+    #[arg(long)]
+    quick: bool,
+}
+
+pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
+    let store = app.open_store()?;
+    let ctx = app.ctx.clone();
+    let depth = if args.quick { Fsck::Quick } else { Fsck::Deep };
+    let findings = blocking(move || store.fsck(depth, &ctx)).await??;
+    let checked = Checked { findings };
+    app.print(&checked)?;
+    Ok(Exit::of(has_errors(&checked.findings).then_some(Class::Findings)))
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    findings: Vec<Finding>,
+}
+
+impl Report for Checked {
+    fn to_text(&self) -> String {
+        match findings_summary(&self.findings) {
+            Some(summary) => format!("{}\n{summary}", findings_text(&self.findings)),
+            None => "the store is sound".to_owned(),
+        }
+    }
+}
