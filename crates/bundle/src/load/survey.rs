@@ -1,0 +1,635 @@
+//! Asking: what of the wishes is there, what is missing, and where the missing can be had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use airlift_spec::oci::{MAX_MANIFEST_BYTES, Manifest};
+use airlift_spec::placement::keep_alive_tag;
+use airlift_spec::{Ctx, Descriptor, Digest, Finding, Reference};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+
+use super::plan::{
+    ArtifactPlan, AttachStep, BlobPlan, FORMAT, Failure, Lack, LoadPlan, ManifestStep, Missing,
+    State, TagAction, TagStep,
+};
+use super::tags::{self, Claims};
+use super::wish::{self, Wish};
+use super::{LoadError, LoadOptions, TagPolicy, Target, attach};
+use crate::receipt::{self, Receipt};
+use crate::{Availability, Sources};
+
+/// Finds out what is missing in the registry of all that the locks of `sources` name.
+///
+/// Changes nothing. A second plan after a complete load costs one request for each tag and for each child of
+/// an index, and one for the state of each stack.
+///
+/// # Errors
+///
+/// What keeps the whole load from going on: names that cannot be placed, a state under another layout, a
+/// registry that does not answer. What concerns one artifact only is in its [`State`].
+pub async fn plan(
+    sources: &Sources,
+    target: &Target,
+    options: &LoadOptions,
+    ctx: &Ctx,
+) -> Result<LoadPlan, LoadError> {
+    let surveyed = ctx.cancel.run_until_cancelled(survey(sources, target, options, ctx));
+    surveyed.await.unwrap_or(Err(LoadError::Cancelled))
+}
+
+async fn survey(
+    sources: &Sources,
+    target: &Target,
+    options: &LoadOptions,
+    ctx: &Ctx,
+) -> Result<LoadPlan, LoadError> {
+    let locks = sources.locks();
+    let wishes = wish::list(locks, &target.prefix, target.layout, options.sparse);
+    let wishes = wishes.map_err(LoadError::Placement)?;
+    let mut states = BTreeMap::new();
+    for lock in locks {
+        let Some(kept) = receipt::read(target, &lock.stack, ctx).await? else { continue };
+        let checked = kept.receipt.check_layout(target.layout);
+        checked.map_err(|source| target.bad_state(&lock.stack, source))?;
+        states.insert(lock.stack.clone(), kept.receipt);
+    }
+    let survey = Survey { sources, target, options, ctx, states };
+    let there = survey.ask_for_manifests(&wishes).await;
+    let mut drafts = survey.draft(&wishes, &there).await?;
+    survey.read_missing(&mut drafts).await;
+    let blobs = survey.find_blobs(&mut drafts).await;
+    survey.find_attachments(&mut drafts).await;
+
+    let mut findings = Vec::new();
+    let artifacts: Vec<ArtifactPlan> =
+        drafts.into_iter().map(|draft| draft.finish(&mut findings)).collect();
+    let locks = locks.iter().map(|lock| (lock.stack.clone(), lock.digest())).collect();
+    let (registry, prefix, layout) = (target.host.clone(), target.prefix.clone(), target.layout);
+    let blobs = needed(blobs, &artifacts);
+    let states = survey.states;
+    let format = FORMAT;
+    Ok(LoadPlan { format, registry, prefix, layout, artifacts, blobs, findings, locks, states })
+}
+
+/// Only what a pushable artifact needs is moved.
+fn needed(
+    mut blobs: BTreeMap<Digest, BlobPlan>,
+    artifacts: &[ArtifactPlan],
+) -> BTreeMap<Digest, BlobPlan> {
+    let mut to: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+    for artifact in artifacts.iter().filter(|artifact| artifact.state == State::Push) {
+        for blob in &artifact.blobs {
+            to.entry(*blob).or_default().insert(artifact.repository.clone());
+        }
+    }
+    blobs.retain(|digest, blob| match to.remove(digest) {
+        Some(repositories) => {
+            blob.to = repositories;
+            true
+        }
+        None => false,
+    });
+    blobs
+}
+
+/// A place in the registry: a repository, and a tag or digest in it.
+type Place = (String, String);
+/// What a place holds, or why the registry would not say.
+type There = BTreeMap<Place, Result<Option<Digest>, Failure>>;
+
+struct Survey<'a> {
+    sources: &'a Sources,
+    target: &'a Target,
+    options: &'a LoadOptions,
+    ctx: &'a Ctx,
+    /// What the registry's states say, by stack.
+    states: BTreeMap<String, Receipt>,
+}
+
+/// An artifact's plan in the making.
+struct Draft<'a> {
+    wish: &'a Wish,
+    failure: Option<Failure>,
+    /// Manifests that are not there, and those on cosign tags that are to be written.
+    lacking: BTreeSet<Digest>,
+    found: BTreeMap<Digest, FoundManifest>,
+    missing: BTreeSet<Missing>,
+    blobs: BTreeSet<Digest>,
+    tags: Vec<TagStep>,
+    attach: Vec<AttachStep>,
+    findings: Vec<Finding>,
+}
+
+/// A manifest that has to be pushed, understood.
+struct FoundManifest {
+    manifest: Manifest,
+    /// The repository of the registry that has it, where no source does.
+    copied_from: Option<String>,
+}
+
+impl Survey<'_> {
+    /// Asks for every tag, then for the digests that the tags do not vouch for.
+    async fn ask_for_manifests(&self, wishes: &[Wish]) -> There {
+        let mut questions = BTreeSet::new();
+        for wish in wishes {
+            let cosign = wish.cosign.iter().map(|cosign| &cosign.tag);
+            let tags = cosign.chain([&wish.tag]);
+            questions.extend(tags.map(|tag| (wish.repository.clone(), tag.clone())));
+        }
+        let mut there = self.ask(questions).await;
+        let mut questions = BTreeSet::new();
+        for wish in wishes {
+            let tagged = there.get(&(wish.repository.clone(), wish.tag.clone()));
+            let vouched = tagged.is_some_and(|found| *found == Ok(Some(wish.top)));
+            let open = wish.manifests().filter(|digest| !(vouched && *digest == wish.top));
+            questions.extend(open.map(|digest| (wish.repository.clone(), digest.to_string())));
+            if vouched {
+                there.insert((wish.repository.clone(), wish.top.to_string()), Ok(Some(wish.top)));
+            }
+        }
+        questions.retain(|question| !there.contains_key(question));
+        there.extend(self.ask(questions).await);
+        there
+    }
+
+    async fn ask(&self, questions: BTreeSet<Place>) -> There {
+        let asked = questions.into_iter().map(|(repository, wanted)| async move {
+            let place = self.target.repository(&repository);
+            let answer = self.target.client.describe(&place, &wanted, self.ctx).await;
+            let found = answer
+                .map(|found| found.map(|descriptor| descriptor.digest))
+                .map_err(|err| Failure::of(&err));
+            ((repository, wanted), found)
+        });
+        stream::iter(asked).buffer_unordered(self.options.parallel.get()).collect().await
+    }
+
+    /// What each artifact lacks, and which tags are to be written.
+    async fn draft<'w>(
+        &self,
+        wishes: &'w [Wish],
+        there: &There,
+    ) -> Result<Vec<Draft<'w>>, LoadError> {
+        let disputes = wish::disputed(wishes);
+        let mut others = Others { survey: self, known: BTreeMap::new() };
+        let mut drafts = Vec::new();
+        for wish in wishes {
+            let mut draft = Draft::new(wish, there);
+            let dispute = disputes.get(&(wish.repository.clone(), wish.tag.clone()));
+            self.decide_tag(&mut draft, there, dispute, &mut others).await?;
+            self.decide_cosign(&mut draft, there).await;
+            drafts.push(draft);
+        }
+        Ok(drafts)
+    }
+
+    async fn decide_tag(
+        &self,
+        draft: &mut Draft<'_>,
+        there: &There,
+        dispute: Option<&BTreeSet<String>>,
+        others: &mut Others<'_>,
+    ) -> Result<(), LoadError> {
+        let wish = draft.wish;
+        let Some(Ok(found)) = there.get(&(wish.repository.clone(), wish.tag.clone())) else {
+            return Ok(());
+        };
+        let action = match (found, dispute) {
+            (Some(found), _) if *found == wish.top => TagAction::Keep,
+            (_, Some(stacks)) => {
+                let names: Vec<String> = stacks.iter().map(|name| format!("`{name}`")).collect();
+                let why = format!("the locks of {} pin it differently", names.join(" and "));
+                TagAction::Leave { why }
+            }
+            (None, None) => TagAction::Set,
+            (Some(_), None) => {
+                let claims = others.claims(wish, *found, self.options.tags).await?;
+                tags::decide(*found, wish.top, &claims, self.options.tags)
+            }
+        };
+        let (tag, digest) = (wish.tag.clone(), wish.top);
+        if let TagAction::Leave { why } = &action {
+            draft.findings.push(tag_conflict(wish, why));
+        }
+        let is_left = matches!(action, TagAction::Leave { .. });
+        draft.tags.push(TagStep { tag, digest, found: *found, action });
+        let spare = keep_alive_tag(&wish.top);
+        // The image is there without its tag: something else must keep it from being collected.
+        if is_left && spare != wish.tag {
+            let place = self.target.repository(&wish.repository);
+            let found = self.target.client.describe(&place, &spare, self.ctx).await;
+            match found.map(|found| found.map(|descriptor| descriptor.digest)) {
+                Ok(found) => {
+                    let action =
+                        tags::decide(found, wish.top, &Claims::default(), self.options.tags);
+                    draft.tags.push(TagStep { tag: spare, digest: wish.top, found, action });
+                }
+                Err(err) => draft.failure = Some(Failure::of(&err)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Signatures on cosign tags: written where nothing is lost by it, else left with a warning.
+    async fn decide_cosign(&self, draft: &mut Draft<'_>, there: &There) {
+        for cosign in &draft.wish.cosign {
+            let place = (draft.wish.repository.clone(), cosign.tag.clone());
+            let Some(Ok(found)) = there.get(&place) else { continue };
+            let action = match found {
+                None => TagAction::Set,
+                Some(found) if *found == cosign.digest => TagAction::Keep,
+                Some(found) => match self.compare_layers(draft.wish, found, &cosign.digest).await {
+                    Ok(action) => action,
+                    Err(failure) => {
+                        draft.failure = Some(failure);
+                        continue;
+                    }
+                },
+            };
+            match &action {
+                TagAction::Keep => {}
+                TagAction::Set | TagAction::Move => {
+                    draft.lacking.insert(cosign.digest);
+                }
+                TagAction::Leave { why } => {
+                    let object = format!("{}:{}", draft.wish.repository, cosign.tag);
+                    let finding = Finding::warning("signature-differs", object, why);
+                    draft.findings.push(finding.of(&draft.wish.reference));
+                }
+            }
+            let (tag, digest, found) = (cosign.tag.clone(), cosign.digest, *found);
+            draft.tags.push(TagStep { tag, digest, found, action });
+        }
+    }
+
+    async fn compare_layers(
+        &self,
+        wish: &Wish,
+        found: &Digest,
+        wanted: &Digest,
+    ) -> Result<TagAction, Failure> {
+        let place = self.target.repository(&wish.repository);
+        let old = self.target.client.manifest(&place, &found.to_string(), self.ctx).await;
+        let old = old.map_err(|err| Failure::of(&err))?;
+        let new = self.sources.read_small(wanted, MAX_MANIFEST_BYTES).await;
+        let new = new.map_err(|err| Failure::of(&err))?;
+        Ok(match (old, new) {
+            (Some(old), Some(new)) => {
+                tags::decide_cosign(&tags::layers(&old.bytes), &tags::layers(&new))
+            }
+            // It went away while we looked, or ours is on a volume that is not here: then it is reported as that.
+            (None, _) => TagAction::Set,
+            (_, None) => TagAction::Move,
+        })
+    }
+
+    /// Reads every manifest that has to be pushed, and collects the blobs that come with it.
+    async fn read_missing(&self, drafts: &mut [Draft<'_>]) {
+        for draft in drafts.iter_mut().filter(|draft| draft.failure.is_none()) {
+            for digest in draft.lacking.clone() {
+                match self.find_manifest(&digest).await {
+                    Ok(Ok(found)) => {
+                        draft.found.insert(digest, found);
+                    }
+                    Ok(Err(lack)) => {
+                        draft.missing.insert(Missing { digest, lack });
+                    }
+                    Err(failure) => draft.failure = Some(failure),
+                }
+            }
+        }
+    }
+
+    async fn find_manifest(&self, digest: &Digest) -> Result<Result<FoundManifest, Lack>, Failure> {
+        let parse = |bytes: &[u8], outside: Option<&str>| {
+            Manifest::parse(bytes, outside).map_err(|err| Failure::of(&err))
+        };
+        let read = self.sources.read_small(digest, MAX_MANIFEST_BYTES).await;
+        if let Some(bytes) = read.map_err(|err| Failure::of(&err))? {
+            let manifest = parse(&bytes, None)?;
+            return Ok(Ok(FoundManifest { manifest, copied_from: None }));
+        }
+        let lack = self.lack(digest).await?;
+        let Lack::LeftOut { repository } = &lack else { return Ok(Err(lack)) };
+        let Some(place) = self.place(repository) else { return Ok(Err(lack)) };
+        let wanted = digest.to_string();
+        let answer =
+            self.target.client.manifest(&self.target.repository(&place), &wanted, self.ctx).await;
+        let Some(fetched) = answer.map_err(|err| Failure::of(&err))? else { return Ok(Err(lack)) };
+        let manifest = parse(&fetched.bytes, Some(&fetched.media_type))?;
+        Ok(Ok(FoundManifest { manifest, copied_from: Some(place) }))
+    }
+
+    /// Why the sources do not give `digest`.
+    async fn lack(&self, digest: &Digest) -> Result<Lack, Failure> {
+        let found = self.sources.availability(digest).await.map_err(|err| Failure::of(&err))?;
+        Ok(match found {
+            Availability::Absent { volumes } => Lack::Volumes { volumes },
+            Availability::LeftOut { repository } => Lack::LeftOut { repository },
+            Availability::Here { .. } | Availability::Unknown => Lack::Unknown,
+        })
+    }
+
+    /// Where a repository of the near side lies in this registry.
+    fn place(&self, repository: &str) -> Option<String> {
+        let reference: Reference = repository.parse().ok()?;
+        self.target.layout.place(&self.target.prefix, &reference).ok()
+    }
+
+    /// Finds out which blobs of the manifests to push are missing, and from where they can be mounted.
+    async fn find_blobs(&self, drafts: &mut [Draft<'_>]) -> BTreeMap<Digest, BlobPlan> {
+        let mut wanted: BTreeMap<Digest, (Descriptor, BTreeSet<String>)> = BTreeMap::new();
+        for draft in drafts.iter().filter(|draft| draft.failure.is_none()) {
+            for blob in draft.blobs_of_found() {
+                let (_, to) =
+                    wanted.entry(blob.digest).or_insert_with(|| (blob.clone(), BTreeSet::new()));
+                to.insert(draft.wish.repository.clone());
+            }
+        }
+        let vouched = if wanted.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.vouched_for(drafts, &wanted).await
+        };
+        let answers = wanted.into_iter().map(|(digest, (blob, to))| {
+            let at = vouched.get(&digest).cloned().unwrap_or_default();
+            async move { (digest, self.find_blob(&blob, to, at).await) }
+        });
+        let answers: BTreeMap<Digest, FoundBlob> =
+            stream::iter(answers).buffer_unordered(self.options.parallel.get()).collect().await;
+        for draft in drafts.iter_mut() {
+            draft.take_blobs(&answers);
+        }
+        let plans = answers.into_iter().filter_map(|(digest, found)| match found {
+            Ok((plan, None)) => Some((digest, plan)),
+            Ok((_, Some(_))) | Err(_) => None,
+        });
+        plans.collect()
+    }
+
+    /// The repositories in which a manifest that is there vouches for a wanted blob.
+    async fn vouched_for(
+        &self,
+        drafts: &[Draft<'_>],
+        wanted: &BTreeMap<Digest, (Descriptor, BTreeSet<String>)>,
+    ) -> BTreeMap<Digest, BTreeSet<String>> {
+        let mut vouched: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        for draft in drafts.iter().filter(|draft| draft.failure.is_none()) {
+            let there = draft.wish.manifests().filter(|digest| !draft.lacking.contains(digest));
+            for digest in there {
+                // Only a hint: what cannot be read costs a question more, nothing else.
+                let Ok(Some(bytes)) = self.sources.read_small(&digest, MAX_MANIFEST_BYTES).await
+                else {
+                    continue;
+                };
+                let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
+                let known = manifest.blobs.iter().filter(|blob| {
+                    wanted.contains_key(&blob.digest) && !blob.is_non_distributable()
+                });
+                for blob in known {
+                    let at = vouched.entry(blob.digest).or_default();
+                    at.insert(draft.wish.repository.clone());
+                }
+            }
+        }
+        vouched
+    }
+
+    async fn find_blob(
+        &self,
+        blob: &Descriptor,
+        mut to: BTreeSet<String>,
+        mut at: BTreeSet<String>,
+    ) -> FoundBlob {
+        if at.is_empty() {
+            let here = self.sources.availability(&blob.digest).await;
+            let here = here.map_err(|err| Failure::of(&err))?;
+            let delivered = match &here {
+                Availability::LeftOut { repository } => self.place(repository),
+                _ => None,
+            };
+            // Where the delta says it is comes first; then each repository that needs it, until one has it.
+            for repository in delivered.iter().chain(&to) {
+                let place = self.target.repository(repository);
+                let size = self.target.client.blob_size(&place, &blob.digest, self.ctx).await;
+                if size.map_err(|err| Failure::of(&err))?.is_some() {
+                    at.insert(repository.clone());
+                    break;
+                }
+            }
+            if at.is_empty() {
+                let lack = match here {
+                    Availability::Here { .. } => None,
+                    Availability::Absent { volumes } => Some(Lack::Volumes { volumes }),
+                    Availability::LeftOut { repository } => Some(Lack::LeftOut { repository }),
+                    // Registries take a manifest without these, and upstream may not give them to anybody.
+                    Availability::Unknown if blob.is_non_distributable() => {
+                        to.clear();
+                        None
+                    }
+                    Availability::Unknown => Some(Lack::Unknown),
+                };
+                if lack.is_some() {
+                    return Ok((BlobPlan { bytes: blob.size, at, to }, lack));
+                }
+            }
+        }
+        to.retain(|repository| !at.contains(repository));
+        Ok((BlobPlan { bytes: blob.size, at, to }, None))
+    }
+
+    /// Looks which fallback indexes lack entries, where the registry has no referrers API.
+    async fn find_attachments(&self, drafts: &mut [Draft<'_>]) {
+        let mut has_api = None;
+        for draft in drafts.iter_mut().filter(|draft| draft.can_be_pushed()) {
+            let subjects: BTreeSet<Digest> =
+                draft.wish.referrers.iter().map(|attached| attached.subject).collect();
+            for subject in subjects {
+                if has_api == Some(true) {
+                    return;
+                }
+                let ours = draft.wish.referrers.iter().filter(|one| one.subject == subject);
+                let ours = ours.map(|one| one.digest).collect();
+                let place = &draft.wish.repository;
+                let asked = attach::lacking(self.target, place, &subject, ours, has_api, self.ctx);
+                match asked.await {
+                    Ok(attach::Lacking::Api) => has_api = Some(true),
+                    Ok(attach::Lacking::Fallback(referrers)) => {
+                        has_api = Some(false);
+                        if !referrers.is_empty() {
+                            draft.attach.push(AttachStep { subject, referrers });
+                        }
+                    }
+                    Err(err) => {
+                        draft.failure = Some(Failure::of(&err));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a blob is and is not, and why it cannot be had.
+type FoundBlob = Result<(BlobPlan, Option<Lack>), Failure>;
+
+fn tag_conflict(wish: &Wish, why: &str) -> Finding {
+    let object = format!("{}:{}", wish.repository, wish.tag);
+    Finding::error("tag-conflict", object, why).of(&wish.reference)
+}
+
+/// The states of the other stacks, asked for once, and only when a tag of ours would move.
+struct Others<'a> {
+    survey: &'a Survey<'a>,
+    known: BTreeMap<String, Vec<Receipt>>,
+}
+
+impl Others<'_> {
+    async fn claims(
+        &mut self,
+        wish: &Wish,
+        found: Option<Digest>,
+        policy: TagPolicy,
+    ) -> Result<Claims, LoadError> {
+        let own = self.survey.states.get(&wish.stack);
+        let claims = Claims::of(own, &[], &wish.repository, &wish.tag);
+        let would_move = found.is_some_and(|found| claims.ours.contains(&found));
+        if policy == TagPolicy::MoveAny || !would_move {
+            return Ok(claims);
+        }
+        if !self.known.contains_key(&wish.stack) {
+            let (target, ctx) = (self.survey.target, self.survey.ctx);
+            let others = receipt::others(target, &wish.stack, ctx).await?;
+            self.known.insert(wish.stack.clone(), others);
+        }
+        Ok(Claims::of(own, &self.known[&wish.stack], &wish.repository, &wish.tag))
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn new(wish: &'a Wish, there: &There) -> Self {
+        let cosign = wish.cosign.iter().map(|cosign| cosign.tag.clone());
+        let digests = wish.manifests().map(|digest| digest.to_string());
+        let mut places = cosign.chain([wish.tag.clone()]).chain(digests);
+        let answer = |wanted: String| there.get(&(wish.repository.clone(), wanted));
+        let failure = places.find_map(|wanted| answer(wanted)?.as_ref().err().cloned());
+        let is_there = |digest: &Digest| matches!(answer(digest.to_string()), Some(Ok(Some(_))));
+        Self {
+            wish,
+            failure,
+            lacking: wish.manifests().filter(|digest| !is_there(digest)).collect(),
+            found: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            blobs: BTreeSet::new(),
+            tags: Vec::new(),
+            attach: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn can_be_pushed(&self) -> bool {
+        self.failure.is_none() && self.missing.is_empty()
+    }
+
+    /// The blobs of the manifests to push. An entry of an index that is no manifest is one too.
+    fn blobs_of_found(&self) -> impl Iterator<Item = &Descriptor> {
+        let is_blob = |entry: &&Descriptor| {
+            !entry.is_manifest() && !self.wish.left_out.contains(&entry.digest)
+        };
+        self.found.values().flat_map(move |found| {
+            found.manifest.blobs.iter().chain(found.manifest.manifests.iter().filter(is_blob))
+        })
+    }
+
+    fn take_blobs(&mut self, answers: &BTreeMap<Digest, FoundBlob>) {
+        let wanted: Vec<Digest> = self.blobs_of_found().map(|blob| blob.digest).collect();
+        for digest in wanted {
+            match answers.get(&digest) {
+                Some(Ok((_, Some(lack)))) => {
+                    self.missing.insert(Missing { digest, lack: lack.clone() });
+                }
+                Some(Ok((plan, None))) if plan.to.contains(&self.wish.repository) => {
+                    self.blobs.insert(digest);
+                }
+                Some(Err(failure)) => self.failure = Some(failure.clone()),
+                Some(Ok(_)) | None => {}
+            }
+        }
+    }
+
+    fn finish(mut self, findings: &mut Vec<Finding>) -> ArtifactPlan {
+        findings.append(&mut self.findings);
+        let wish = self.wish;
+        let writes = |step: &TagStep| matches!(step.action, TagAction::Set | TagAction::Move);
+        let state = if let Some(failure) = self.failure.take() {
+            State::Failed(failure)
+        } else if !self.missing.is_empty() {
+            State::Incomplete { missing: std::mem::take(&mut self.missing).into_iter().collect() }
+        } else if self.lacking.is_empty() && self.attach.is_empty() && !self.tags.iter().any(writes)
+        {
+            State::Present
+        } else {
+            State::Push
+        };
+        let cosign = wish.cosign.iter().map(|cosign| cosign.digest);
+        let kept = self.tags.iter().filter(|step| !matches!(step.action, TagAction::Leave { .. }));
+        let kept: BTreeSet<Digest> = kept.map(|step| step.digest).collect();
+        ArtifactPlan {
+            stack: wish.stack.clone(),
+            reference: wish.reference.clone(),
+            repository: wish.repository.clone(),
+            digest: wish.top,
+            state,
+            manifests: self.steps(),
+            blobs: self.blobs.into_iter().collect(),
+            tags: self.tags,
+            attach: self.attach,
+            is_sparse: wish.is_sparse,
+            arrives: wish
+                .manifests()
+                .chain(cosign.filter(|digest| kept.contains(digest)))
+                .collect(),
+        }
+    }
+
+    /// The manifests to push, what an index needs before it. Referrers come last, subjects first.
+    fn steps(&self) -> Vec<ManifestStep> {
+        let mut order: Vec<Digest> = Vec::new();
+        let mut open: Vec<Digest> =
+            self.wish.children.iter().copied().chain([self.wish.top]).collect();
+        while !open.is_empty() {
+            let is_ready = |digest: &Digest| {
+                let found = self.found.get(digest);
+                let below = found.map(|found| found.manifest.manifests.as_slice());
+                !below.unwrap_or_default().iter().any(|child| open.contains(&child.digest))
+            };
+            let (ready, rest): (Vec<_>, Vec<_>) = open.iter().copied().partition(is_ready);
+            // Nothing can hold its own digest, so something is always ready; an empty round must not hang us.
+            open = if ready.is_empty() { Vec::new() } else { rest };
+            order.extend(ready);
+        }
+        order.extend(self.wish.referrers.iter().map(|attached| attached.digest));
+        order.extend(self.wish.cosign.iter().map(|cosign| cosign.digest));
+        let step = |digest: Digest| {
+            let found = self.found.get(&digest)?;
+            let media_type = found.manifest.media_type.clone();
+            Some(ManifestStep { digest, media_type, copied_from: found.copied_from.clone() })
+        };
+        order.into_iter().filter_map(step).collect()
+    }
+}
+
+/// Bytes of a manifest that a plan says is to be pushed.
+pub(super) async fn manifest_bytes(
+    sources: &Sources,
+    target: &Target,
+    step: &ManifestStep,
+    ctx: &Ctx,
+) -> Result<Option<Bytes>, Failure> {
+    if let Some(place) = &step.copied_from {
+        let (place, wanted) = (target.repository(place), step.digest.to_string());
+        let fetched = target.client.manifest(&place, &wanted, ctx).await;
+        return Ok(fetched.map_err(|err| Failure::of(&err))?.map(|found| Bytes::from(found.bytes)));
+    }
+    sources.read_small(&step.digest, MAX_MANIFEST_BYTES).await.map_err(|err| Failure::of(&err))
+}
