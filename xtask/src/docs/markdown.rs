@@ -83,6 +83,7 @@ impl Page {
             (None, _) if is_console || line.starts_with('#') => return None,
             (None, _) => (number, String::new(), line),
         };
+        let code = code.split(" # ").next().unwrap_or_default().trim_end();
         if let Some(unfinished) = code.strip_suffix('\\') {
             return Some((number, before + unfinished));
         }
@@ -163,8 +164,9 @@ mod tests {
 
     #[test]
     fn a_script_is_code_but_for_its_comments() {
-        let found =
-            commands("```sh\n# first\nairlift fetch\nairlift bundle create \\\n  --to out\n```\n");
+        let found = commands(
+            "```sh\n# first\nairlift fetch   # second\nairlift bundle create \\\n  --to out\n```\n",
+        );
         let found: Vec<_> = found.iter().map(|(line, text)| (*line, text.as_str())).collect();
         assert_eq!(found, [(3, "airlift fetch"), (4, "airlift bundle create --to out")]);
     }
