@@ -32,7 +32,22 @@ pub(crate) fn cache(name: &str) -> Result<PathBuf> {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
     command.current_dir(root());
+    // `cargo run` tells us about ourselves. Build scripts, ring's among them, would take that for a
+    // change of theirs and run again, and with them everything that is built on top.
+    let ours = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| is_about_us(&name.to_string_lossy()));
+    for name in ours {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Whether cargo sets `name` for the program that it runs.
+fn is_about_us(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+        .iter()
+        .any(|ours| name.starts_with(ours))
 }
 
 /// Runs `command` to its end, its output going where ours goes.
