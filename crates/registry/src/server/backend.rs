@@ -24,7 +24,7 @@ impl From<&str> for Asked {
     }
 }
 
-/// What the server reads from. Implemented by the store that takes pushes,
+/// What the server reads from. Implemented by [`StoreBackend`](super::StoreBackend), which takes pushes too,
 /// and by `airlift-bundle`'s `Content`.
 pub trait Backend: Send + Sync + 'static {
     /// The repository's manifest under a tag or digest; none where it has none.

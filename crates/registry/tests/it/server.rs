@@ -1,0 +1,9 @@
+//! The server, asked over real connections. `blobs`, `manifests` and `discovery` follow what the conformance
+//! suite of the distribution specification asks of a registry, case by case.
+
+mod blobs;
+mod discovery;
+mod manifests;
+mod raw;
+mod read_only;
+mod world;
