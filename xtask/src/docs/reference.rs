@@ -9,6 +9,9 @@ use std::process::Command;
 use crate::Result;
 use crate::process::output;
 
+/// The heading under which every verb's help lists the same.
+const GLOBAL_OPTIONS: &str = "Global options:";
+
 /// Every verb that the help shows, by its words without `airlift`, with its help. The first entry,
 /// without any word, is the program itself.
 pub(super) type Verbs = BTreeMap<Vec<String>, String>;
@@ -49,14 +52,28 @@ fn subcommands(help: &str) -> Vec<&str> {
 /// The reference as a page.
 pub(super) fn render(verbs: &Verbs) -> String {
     let mut page = String::from(
-        "# Command line reference\n\nWhat `airlift --help` and `airlift VERB --help` print. Written by \
-         `cargo xtask docs --write`.\n",
+        "# Command line reference\n\nWhat `airlift --help` and `airlift VERB --help` print, the global options, which every verb \
+         takes, only once. Written by `cargo xtask docs --write`.\n",
     );
     for (words, help) in verbs {
         let name = [&["airlift".to_owned()], words.as_slice()].concat().join(" ");
-        write!(page, "\n## {name}\n\n```text\n{help}\n```\n").expect("a string takes everything");
+        let own =
+            if words.is_empty() { help.clone() } else { without_section(help, GLOBAL_OPTIONS) };
+        write!(page, "\n## {name}\n\n```text\n{own}\n```\n").expect("a string takes everything");
     }
     page
+}
+
+/// Leaves out the lines from the heading `section` to the next one.
+fn without_section(help: &str, section: &str) -> String {
+    let mut is_inside = false;
+    let kept = help.lines().filter(|line| {
+        if !line.is_empty() && !line.starts_with(' ') {
+            is_inside = *line == section;
+        }
+        !is_inside
+    });
+    kept.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 /// What is wrong with a line of shell code, as far as `airlift` and `cargo xtask` go.
@@ -189,6 +206,13 @@ Options:
         );
         check("airlift --frob", &["`airlift` has no `--frob`"]);
         check("airlift fetch --par", &["`airlift fetch` has no `--par`"]);
+    }
+
+    #[test]
+    fn a_section_ends_where_the_next_begins() {
+        let help = "Usage: x\n\nGlobal options:\n  --store\n\n      Where\n\nMore:\n  --to";
+        assert_eq!(without_section(help, GLOBAL_OPTIONS), "Usage: x\n\nMore:\n  --to");
+        assert_eq!(without_section(&help[..help.len() - 13], GLOBAL_OPTIONS), "Usage: x");
     }
 
     #[test]
