@@ -1,20 +1,74 @@
-//! The registry client (API sketch; being built).
-#![expect(unused_variables, clippy::unused_async, reason = "sketch")]
+//! The registry client: everything airlift knows about asking registries on bad networks.
+//!
+//! ```text
+//! options      what decides how it works, as values           credentials  who we are to a registry
+//! substitute   where a repository's bytes really come from    auth         challenges, scopes, tokens
+//! connect      TLS, proxies, in which way to speak to a host  exchange     one request and its answer
+//! pace         how much at once, and how fast                 retry        what is tried again, after what pause
+//! manifest, blob, push, listing                               what is asked of a registry
+//! ```
+//!
+//! Every operation on a repository goes through [`Client`]: it finds the places to ask, tries each as often as its
+//! failures deserve, and stops when `ctx` says so. Nothing here believes a registry: bytes are hashed, sizes
+//! compared, redirects watched, and words cleaned before a person sees them.
 
-use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::time::Duration;
+mod auth;
+mod blob;
+mod connect;
+mod counters;
+mod credentials;
+mod error;
+mod exchange;
+mod listing;
+mod manifest;
+mod options;
+mod pace;
+mod push;
+mod retry;
+mod substitute;
 
-use airlift_spec::{Class, Ctx, Descriptor, Digest, Explain, Reference};
-use airlift_store::BlobWriter;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A registry and everything airlift knows about reaching registries. Cheap to clone; clones share
-/// connections, tokens, limits and counters.
-#[derive(Debug, Clone)]
-pub struct Client {}
+use airlift_spec::reference::DOCKER_HUB;
+use airlift_spec::{Ctx, Descriptor, Digest, Reference};
+use airlift_store::{BlobWriter, Store};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use url::Url;
 
-/// Where a repository is: canonical host and path. Substitution happens at connect time, inside the client.
+pub use counters::Counters;
+pub use error::ClientError;
+pub use options::{ClientOptions, ProxyOptions, Tuning};
+
+use auth::HostAuth;
+use connect::{Connections, Transport, Transports};
+use counters::Counting;
+use credentials::Credentials;
+use exchange::To;
+use pace::{Rate, Window};
+use retry::Tries;
+use substitute::{Purpose, Substitutions};
+
+/// Where Docker Hub's registry is; its name is another.
+const DOCKER_HUB_REGISTRY: &str = "registry-1.docker.io";
+
+/// Tries at a mirror before the next place is asked.
+const MIRROR_ATTEMPTS: usize = 2;
+
+/// Everything airlift knows about reaching registries. Cheap to clone; clones share connections, tokens, limits
+/// and counters.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// Where a repository is: canonical host and path. Where its bytes really come from is looked up at connect time,
+/// inside the client.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
     pub host: String,
@@ -27,16 +81,10 @@ impl From<&Reference> for Repository {
     }
 }
 
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    pub max_in_flight: NonZeroUsize,
-    pub attempts: NonZeroUsize,
-    pub stall_timeout: Duration,
-    /// Bytes a second over all connections together.
-    pub limit_rate: Option<u64>,
-    pub plain_http: BTreeSet<String>,
-    /// Where `Location`s of unfinished uploads are kept.
-    pub state: Option<PathBuf>,
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.path)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,41 +105,119 @@ pub enum Referrers {
 /// What a push of one blob came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobPush {
+    /// The registry found, when asked to open the upload, that it has the blob.
     Present,
     Mounted,
     Sent,
 }
 
-/// Requests and bytes so far, for every report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    pub requests: u64,
-    pub bytes_received: u64,
-    pub bytes_sent: u64,
+/// What bringing a blob into a store came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// It was there.
+    Present,
+    /// Another process is at it: ask again later.
+    Busy,
+    Brought,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    #[error("{registry} refused access to `{repository}`")]
-    Denied { registry: String, repository: String },
+/// Where the bytes of a blob to push come from: the store, volumes, or another registry.
+pub trait BlobSource: Send + Sync {
+    /// `length` bytes (fewer only at the end) from `offset`.
+    fn read_at<'a>(&'a self, offset: u64, length: usize) -> BoxFuture<'a, std::io::Result<Bytes>>;
 }
 
-impl Explain for ClientError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Denied { .. } => Class::Access,
+/// What all clones share.
+struct Shared {
+    options: ClientOptions,
+    connections: Connections,
+    credentials: Credentials,
+    substitutions: Substitutions,
+    rate: Rate,
+    counting: Counting,
+    hosts: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
+    /// Which of a repository's places answered last, so that the others are not asked in vain each time.
+    answered: Mutex<BTreeMap<Repository, String>>,
+    /// Uploads that a registry opened when it was asked to mount.
+    opened: Mutex<BTreeMap<(Repository, Digest), Url>>,
+}
+
+/// One registry, as far as it is known.
+#[derive(Debug)]
+struct Host {
+    /// As the user knows it, for messages and credentials.
+    name: String,
+    /// Where to connect.
+    authority: String,
+    transports: Transports,
+    auth: HostAuth,
+    reads: Arc<Window>,
+    writes: Arc<Window>,
+    habits: Habits,
+}
+
+/// What a registry turned out (not) to do; found out once.
+#[derive(Debug, Default)]
+struct Habits {
+    /// 0: not known, 1: has the referrers API, 2: has not.
+    referrers: AtomicU8,
+    no_single_post: AtomicBool,
+    no_chunks: AtomicBool,
+}
+
+/// A repository at one of the places where it may be.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    host: Arc<Host>,
+    repository: String,
+    attempts: usize,
+}
+
+impl Host {
+    fn url(&self, transport: Transport, to: &To) -> Result<Url, ClientError> {
+        match to {
+            To::Url(url) => Ok(url.clone()),
+            To::Api(path) => {
+                let text = format!("{}://{}/v2/{path}", transport.scheme(), self.authority);
+                Url::parse(&text).map_err(|err| ClientError::Config {
+                    what: "the registry's address",
+                    reason: format!("`{}`: {err}", self.authority),
+                })
+            }
         }
+    }
+
+    /// Whether `url` is on the very origin that our proof is for.
+    fn is_at(&self, url: &Url) -> bool {
+        self.url(self.transports.current(), &To::Api(String::new()))
+            .is_ok_and(|own| own.origin() == url.origin())
     }
 }
 
 impl Client {
+    /// # Errors
+    ///
+    /// [`ClientError::Config`] if a file or certificate among the options cannot be understood.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
-        unimplemented!()
+        let shared = Shared {
+            connections: Connections::new(&options)?,
+            credentials: Credentials::parse(&options)?,
+            substitutions: Substitutions::parse(&options.upstreams, &options.registries_conf)?,
+            rate: Rate::new(options.limit_rate),
+            counting: Counting::default(),
+            hosts: Mutex::default(),
+            answered: Mutex::default(),
+            opened: Mutex::default(),
+            options,
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
+
+    /// Requests and bytes so far, of all clones together.
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        self.shared.counting.read()
     }
+
     /// The manifest under a tag or digest; none where the registry has none. Checked against the digest asked for.
     pub async fn manifest(
         &self,
@@ -99,8 +225,13 @@ impl Client {
         wanted: &str,
         ctx: &Ctx,
     ) -> Result<Option<FetchedManifest>, ClientError> {
-        unimplemented!()
+        self.shared
+            .ask_places(repository, purpose(wanted), ctx, |shared, endpoint| {
+                Box::pin(shared.manifest_at(endpoint, wanted, ctx))
+            })
+            .await
     }
+
     /// HEAD: digest, size and media type, without the bytes.
     pub async fn describe(
         &self,
@@ -108,9 +239,37 @@ impl Client {
         wanted: &str,
         ctx: &Ctx,
     ) -> Result<Option<Descriptor>, ClientError> {
-        unimplemented!()
+        self.shared
+            .ask_places(repository, purpose(wanted), ctx, |shared, endpoint| {
+                Box::pin(shared.describe_at(endpoint, wanted, ctx))
+            })
+            .await
     }
-    /// Fills the writer's gaps, resuming and retrying; the caller commits.
+
+    /// Brings a blob into `store` through its gate.
+    ///
+    /// Goes on where an earlier run stopped. Bytes that turn out wrong are asked for once more from the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::WrongDigest`] if they are wrong again.
+    pub async fn fetch_into(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        store: &Store,
+        ctx: &Ctx,
+    ) -> Result<Fetched, ClientError> {
+        self.shared.fetch_into(repository, blob, store, ctx).await
+    }
+
+    /// Fills the writer's gaps, resuming and retrying; the caller commits. [`Client::fetch_into`] does all of it.
+    ///
+    /// Emits the events of the transfer, its start and end included.
+    ///
+    /// # Cancel safety
+    ///
+    /// What came before the last checkpoint is kept in the staging file.
     pub async fn fetch_blob(
         &self,
         repository: &Repository,
@@ -118,30 +277,41 @@ impl Client {
         writer: BlobWriter,
         ctx: &Ctx,
     ) -> Result<BlobWriter, ClientError> {
-        unimplemented!()
+        self.shared.fetch_blob(repository, blob, writer, ctx).await
     }
-    /// A piece of a blob, as it comes; for serving out of a registry and for small reads.
+
+    /// A piece of a blob, as it comes; for serving out of a registry and for small reads. Not checked, not retried
+    /// once bytes flow. None where the registry lacks the blob.
     pub async fn read_blob(
         &self,
         repository: &Repository,
         digest: &Digest,
-        range: Option<std::ops::Range<u64>>,
+        range: Option<Range<u64>>,
         ctx: &Ctx,
-    ) -> Result<
-        Option<futures::stream::BoxStream<'static, Result<bytes::Bytes, ClientError>>>,
-        ClientError,
-    > {
-        unimplemented!()
+    ) -> Result<Option<BoxStream<'static, Result<Bytes, ClientError>>>, ClientError> {
+        self.shared
+            .ask_places(repository, Purpose::ReadByDigest, ctx, |shared, endpoint| {
+                Box::pin(shared.read_blob_at(endpoint, *digest, range.clone(), ctx))
+            })
+            .await
     }
+
+    /// The size of a blob; none where the registry lacks it.
     pub async fn blob_size(
         &self,
         repository: &Repository,
         digest: &Digest,
         ctx: &Ctx,
     ) -> Result<Option<u64>, ClientError> {
-        unimplemented!()
+        self.shared
+            .ask_places(repository, Purpose::ReadByDigest, ctx, |shared, endpoint| {
+                Box::pin(shared.blob_size_at(endpoint, *digest, ctx))
+            })
+            .await
     }
-    /// Asks the registry to take the blob from another of its repositories; false where it does not.
+
+    /// Asks the registry to take the blob from another of its repositories; false where it does not. The upload
+    /// that it opens instead is used by the next [`Client::push_blob`].
     pub async fn mount_blob(
         &self,
         repository: &Repository,
@@ -149,9 +319,18 @@ impl Client {
         from: &str,
         ctx: &Ctx,
     ) -> Result<bool, ClientError> {
-        unimplemented!()
+        let endpoint = self.shared.writer(repository)?;
+        // The other repository's name is as it is there, should names be substituted.
+        let source = Repository { host: repository.host.clone(), path: from.to_owned() };
+        let from = self.shared.writer(&source)?;
+        let mounting = self.shared.mount(repository, &endpoint, *digest, &from.repository, ctx);
+        stoppable(ctx, mounting).await
     }
-    /// Sends a blob that is not there. `source` gives bytes by offset, so that a chunk can be sent again.
+
+    /// Sends a blob without asking whether it is there: the caller knows, or asks [`Client::blob_size`].
+    ///
+    /// Large blobs go in chunks and are resumed, by another process too where [`ClientOptions::state`] is given.
+    /// `source` gives bytes by offset, so that a chunk can be sent again.
     pub async fn push_blob(
         &self,
         repository: &Repository,
@@ -159,8 +338,10 @@ impl Client {
         source: &dyn BlobSource,
         ctx: &Ctx,
     ) -> Result<BlobPush, ClientError> {
-        unimplemented!()
+        let endpoint = self.shared.writer(repository)?;
+        stoppable(ctx, self.shared.push(repository, &endpoint, blob, source, ctx)).await
     }
+
     /// Puts a manifest under a tag or digest; true where the registry says it knows the subject (`OCI-Subject`).
     pub async fn push_manifest(
         &self,
@@ -170,43 +351,177 @@ impl Client {
         bytes: &[u8],
         ctx: &Ctx,
     ) -> Result<bool, ClientError> {
-        unimplemented!()
+        let endpoint = self.shared.writer(repository)?;
+        let pushing = self.shared.push_manifest(&endpoint, wanted, media_type, bytes, ctx);
+        stoppable(ctx, pushing).await
     }
+
+    /// All tags, in the registry's order; none where it does not know the repository.
     pub async fn tags(
         &self,
         repository: &Repository,
         ctx: &Ctx,
     ) -> Result<Option<Vec<String>>, ClientError> {
-        unimplemented!()
+        self.shared
+            .ask_places(repository, Purpose::ReadByTag, ctx, |shared, endpoint| {
+                Box::pin(shared.tags_at(endpoint, ctx))
+            })
+            .await
     }
+
+    /// What refers to `subject`.
     pub async fn referrers(
         &self,
         repository: &Repository,
         subject: &Digest,
         ctx: &Ctx,
     ) -> Result<Referrers, ClientError> {
-        unimplemented!()
+        let found = self
+            .shared
+            .ask_places(repository, Purpose::ReadByDigest, ctx, |shared, endpoint| {
+                Box::pin(shared.referrers_at(endpoint, *subject, ctx))
+            })
+            .await?;
+        Ok(found.unwrap_or(Referrers::FallbackTag(Vec::new())))
     }
+
+    /// False where there is nothing to delete.
     pub async fn delete_manifest(
         &self,
         repository: &Repository,
         wanted: &str,
         ctx: &Ctx,
     ) -> Result<bool, ClientError> {
-        unimplemented!()
+        let endpoint = self.shared.writer(repository)?;
+        stoppable(ctx, self.shared.delete_manifest(&endpoint, wanted, ctx)).await
     }
+
     /// Whether the registry answers and takes our credentials.
     pub async fn ping(&self, host: &str, ctx: &Ctx) -> Result<(), ClientError> {
-        unimplemented!()
+        let nowhere = Repository { host: host.to_owned(), path: String::new() };
+        let endpoint = self.shared.writer(&nowhere)?;
+        stoppable(ctx, self.shared.ping(&endpoint, ctx)).await
     }
 }
 
-/// Where the bytes of a blob to push come from: the store, volumes, or another registry.
-pub trait BlobSource: Send + Sync {
-    /// `length` bytes (fewer only at the end) from `offset`.
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        length: usize,
-    ) -> futures::future::BoxFuture<'a, std::io::Result<bytes::Bytes>>;
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Asks the places where a repository may be, one after the other, until one has what is wanted.
+    ///
+    /// What the last one says counts: it is the registry itself, the others are copies.
+    async fn ask_places<'a, T>(
+        self: &'a Arc<Self>,
+        repository: &Repository,
+        purpose: Purpose,
+        ctx: &Ctx,
+        ask: impl Fn(&'a Arc<Self>, Endpoint) -> BoxFuture<'a, Result<Option<T>, ClientError>>,
+    ) -> Result<Option<T>, ClientError> {
+        let mut endpoints = self.endpoints(repository, purpose)?;
+        let last = endpoints.pop().expect("there is always the registry itself");
+        for endpoint in endpoints {
+            let authority = endpoint.host.authority.clone();
+            match stoppable(ctx, ask(self, endpoint)).await {
+                Ok(Some(found)) => {
+                    self.remember(repository, authority);
+                    return Ok(Some(found));
+                }
+                Ok(None) => {}
+                Err(err) if err.is_ours() => return Err(err),
+                Err(err) => {
+                    let why = airlift_spec::error::chain(&err);
+                    ctx.events.note(format!("{repository}: asking the next place, since {why}"));
+                }
+            }
+        }
+        stoppable(ctx, ask(self, last)).await
+    }
+
+    /// The places to ask, the one that answered before first, the registry itself last.
+    fn endpoints(
+        &self,
+        repository: &Repository,
+        purpose: Purpose,
+    ) -> Result<Vec<Endpoint>, ClientError> {
+        let places = self.substitutions.places(&repository.host, &repository.path, purpose)?;
+        let count = places.len();
+        let mut endpoints: Vec<Endpoint> = places
+            .into_iter()
+            .enumerate()
+            .map(|(at, place)| {
+                let all = self.options.attempts.get();
+                let attempts = if at + 1 == count { all } else { all.min(MIRROR_ATTEMPTS) };
+                let host = self.host(&place.host, place.insecure);
+                Endpoint { host, repository: place.path, attempts }
+            })
+            .collect();
+        if count > 2 {
+            let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = answered.get(repository);
+            let mirrors = &mut endpoints[..count - 1];
+            mirrors.sort_by_key(|mirror| Some(&mirror.host.authority) != known);
+        }
+        Ok(endpoints)
+    }
+
+    /// Where to write: the registry itself, never a mirror.
+    fn writer(&self, repository: &Repository) -> Result<Endpoint, ClientError> {
+        let mut endpoints = self.endpoints(repository, Purpose::Write)?;
+        Ok(endpoints.pop().expect("there is always the registry itself"))
+    }
+
+    fn remember(&self, repository: &Repository, authority: String) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.insert(repository.clone(), authority);
+    }
+
+    fn host(&self, name: &str, insecure: bool) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts.entry((name.to_owned(), insecure)).or_insert_with(|| {
+            let authority = if name == DOCKER_HUB { DOCKER_HUB_REGISTRY } else { name };
+            let max = self.options.max_in_flight.get();
+            let window = || Window::new(self.options.tuning.first_window, max);
+            Arc::new(Host {
+                name: name.to_owned(),
+                authority: authority.to_owned(),
+                transports: Transports::of(authority, insecure, &self.options.plain_http),
+                auth: HostAuth::default(),
+                reads: window(),
+                writes: window(),
+                habits: Habits::default(),
+            })
+        });
+        Arc::clone(host)
+    }
+
+    fn tries<'a>(&'a self, endpoint: &Endpoint, what: &str, ctx: &'a Ctx) -> Tries<'a> {
+        let what = format!("{what} of {}/{}", endpoint.host.name, endpoint.repository);
+        Tries::new(what, endpoint.attempts, &self.options.tuning, &self.counting, ctx)
+    }
+}
+
+impl Habits {
+    fn is(flag: &AtomicBool) -> bool {
+        flag.load(Ordering::Relaxed)
+    }
+
+    fn set(flag: &AtomicBool) {
+        flag.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends `work` when the user does.
+async fn stoppable<T>(
+    ctx: &Ctx,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    ctx.cancel.run_until_cancelled(work).await.unwrap_or(Err(ClientError::Cancelled))
+}
+
+fn purpose(wanted: &str) -> Purpose {
+    if wanted.parse::<Digest>().is_ok() { Purpose::ReadByDigest } else { Purpose::ReadByTag }
 }

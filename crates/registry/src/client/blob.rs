@@ -1,0 +1,564 @@
+//! Blobs on their way to us.
+//!
+//! A transfer asks for the first gap of what is staged, and goes on asking until there is none. The bytes are
+//! untrusted: where they lie is checked here (`Content-Range`, lengths), what they are is checked by the store's gate.
+//! Memory is bounded: two buffers a transfer, one filled from the line while the other is hashed and written.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use airlift_spec::error::chain;
+use airlift_spec::{Ctx, Descriptor, Digest, Event};
+use airlift_store::{BlobWriter, Staging, Store, StoreError};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use http::header::{HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
+use url::Url;
+
+use super::auth::Scope;
+use super::counters::Kind;
+use super::error::ClientError;
+use super::exchange::{Answer, Ask, Body, To};
+use super::manifest::found;
+use super::options::Tuning;
+use super::substitute::Purpose;
+use super::{Endpoint, Fetched, Repository, Shared, stoppable};
+
+impl Shared {
+    pub(crate) async fn fetch_into(
+        self: &Arc<Self>,
+        repository: &Repository,
+        blob: &Descriptor,
+        store: &Store,
+        ctx: &Ctx,
+    ) -> Result<Fetched, ClientError> {
+        for is_last in [false, true] {
+            let (store, digest, size) = (store.clone(), blob.digest, blob.size);
+            let staged = blocking(move || store.stage(digest, size)).await?;
+            let writer =
+                match staged.map_err(|source| ClientError::Store { blob: digest, source })? {
+                    Staging::Present => return Ok(Fetched::Present),
+                    Staging::Busy => return Ok(Fetched::Busy),
+                    Staging::Writer(writer) => writer,
+                };
+            let writer = self.fetch_blob(repository, blob, writer, ctx).await?;
+            match blocking(move || writer.commit()).await? {
+                Ok(()) => return Ok(Fetched::Brought),
+                // The staged half may be older than the damage, so that all of it is asked for again.
+                Err(StoreError::Mismatch { actual, .. }) if !is_last => {
+                    let text = format!("{digest} arrived as {actual}: asking for it again");
+                    ctx.events.note(text);
+                }
+                Err(StoreError::Mismatch { expected, actual }) => {
+                    let registry = repository.host.clone();
+                    return Err(ClientError::WrongDigest { registry, expected, actual });
+                }
+                Err(source) => return Err(ClientError::Store { blob: digest, source }),
+            }
+        }
+        unreachable!("the second round returns")
+    }
+
+    pub(crate) async fn fetch_blob(
+        self: &Arc<Self>,
+        repository: &Repository,
+        blob: &Descriptor,
+        writer: BlobWriter,
+        ctx: &Ctx,
+    ) -> Result<BlobWriter, ClientError> {
+        let missing_bytes: u64 = writer.gaps().iter().map(|gap| gap.end - gap.start).sum();
+        ctx.events.emit(Event::TransferStarted {
+            blob: blob.digest,
+            total_bytes: blob.size,
+            resumed_bytes: blob.size - missing_bytes,
+        });
+        let mut sink = Sink::new(writer, blob.digest, self.options.tuning.clone(), ctx);
+        let filled = stoppable(ctx, self.fill(repository, blob, &mut sink, ctx)).await;
+        // Whatever came of it, what arrived is kept, and the disk is waited for off the async threads.
+        let writer = sink.close().await;
+        let result = filled.and(writer);
+        ctx.events.emit(match &result {
+            Ok(_) => Event::TransferFinished { blob: blob.digest },
+            Err(err) => Event::TransferFailed { blob: blob.digest, reason: chain(err) },
+        });
+        result
+    }
+
+    /// Fills all gaps from the first place that can: mirrors, the registry, and what the descriptor names itself.
+    async fn fill(
+        self: &Arc<Self>,
+        repository: &Repository,
+        blob: &Descriptor,
+        sink: &mut Sink<'_>,
+        ctx: &Ctx,
+    ) -> Result<(), ClientError> {
+        let mut failure = None;
+        for endpoint in self.endpoints(repository, Purpose::ReadByDigest)? {
+            let to = To::Api(format!("{}/blobs/{}", endpoint.repository, blob.digest));
+            match self.fill_from(&endpoint, to, blob, sink, ctx).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => failure = None,
+                Err(err) if err.is_ours() => return Err(err),
+                Err(err) => failure = Some(err),
+            }
+        }
+        for url in blob.urls.iter().filter_map(|url| Url::parse(url).ok()) {
+            let Some(endpoint) = self.foreign(&url) else { continue };
+            match self.fill_from(&endpoint, To::Url(url), blob, sink, ctx).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(err) if err.is_ours() => return Err(err),
+                Err(err) => failure = failure.or(Some(err)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ClientError::Missing {
+            registry: repository.host.clone(),
+            what: format!("blob {} in `{}`", blob.digest, repository.path),
+        }))
+    }
+
+    /// Where a foreign layer lies. An address in the clear is not followed: nobody asked for plain HTTP there.
+    fn foreign(&self, url: &Url) -> Option<Endpoint> {
+        let name = url.host_str()?;
+        let authority = url.port().map_or(name.to_owned(), |port| format!("{name}:{port}"));
+        let host = self.host(&authority, false);
+        let is_allowed = url.scheme() == "https" || host.transports.current().scheme() == "http";
+        let attempts = self.options.attempts.get();
+        is_allowed.then(|| Endpoint { host, repository: String::new(), attempts })
+    }
+
+    /// False where there is no such blob.
+    async fn fill_from(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        to: To,
+        blob: &Descriptor,
+        sink: &mut Sink<'_>,
+        ctx: &Ctx,
+    ) -> Result<bool, ClientError> {
+        let mut ask = ask(endpoint, Method::GET, &blob.digest);
+        ask.to = to;
+        let mut tries = self.tries(endpoint, &ask.what, ctx);
+        let mut takes_ranges = true;
+        loop {
+            let gaps = sink.gaps().await?;
+            let Some(first) = gaps.first() else { return Ok(true) };
+            let is_whole = !takes_ranges || *first == (0..blob.size);
+            ask.headers = if is_whole { HeaderMap::new() } else { range_header(first) };
+            let before = sink.taken_bytes;
+            let done = self.fill_once(endpoint, &ask, blob, &gaps, sink).await;
+            let progress = sink.taken_bytes - before;
+            if progress >= self.options.tuning.progress_bytes.min(blob.size) {
+                tries.progressed();
+            }
+            match done {
+                Ok(Done::Absent) => return Ok(false),
+                Ok(Done::Came) => {}
+                Ok(Done::BadRange) if takes_ranges => takes_ranges = false,
+                Ok(Done::BadRange) => tries.pause(bad_range(endpoint)).await?,
+                Err(err) => tries.pause(err).await?,
+            }
+        }
+    }
+
+    async fn fill_once(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        ask: &Ask<'_>,
+        blob: &Descriptor,
+        gaps: &[Range<u64>],
+        sink: &mut Sink<'_>,
+    ) -> Result<Done, ClientError> {
+        let answer = self.send(endpoint, ask).await?;
+        let asked_range = !ask.headers.is_empty();
+        let wrong_size = |actual| ClientError::WrongSize {
+            registry: endpoint.host.name.clone(),
+            blob: blob.digest,
+            expected: blob.size,
+            actual,
+        };
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(Done::Absent),
+            StatusCode::RANGE_NOT_SATISFIABLE if asked_range => Ok(Done::BadRange),
+            StatusCode::PARTIAL_CONTENT if asked_range => {
+                let first = &gaps[0];
+                let Some(range) = answer.header("content-range").and_then(ContentRange::parse)
+                else {
+                    return Ok(Done::BadRange);
+                };
+                if let Some(total) = range.total.filter(|total| *total != blob.size) {
+                    return Err(wrong_size(total));
+                }
+                if range.bytes.start != first.start || range.bytes.end > first.end {
+                    return Ok(Done::BadRange);
+                }
+                receive(answer, range.bytes, std::slice::from_ref(first), sink).await
+            }
+            // Asked for a piece or not: this is the whole blob, from its first byte.
+            StatusCode::OK => {
+                if let Some(actual) = answer.content_length().filter(|size| *size != blob.size) {
+                    return Err(wrong_size(actual));
+                }
+                receive(answer, 0..blob.size, gaps, sink).await
+            }
+            _ => Err(answer.refusal(&endpoint.repository).await),
+        }
+    }
+
+    pub(crate) async fn read_blob_at(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        digest: Digest,
+        range: Option<Range<u64>>,
+        ctx: &Ctx,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes, ClientError>>>, ClientError> {
+        if range.as_ref().is_some_and(Range::is_empty) {
+            return Ok(Some(stream::empty().boxed()));
+        }
+        let mut ask = ask(&endpoint, Method::GET, &digest);
+        ask.headers = range.as_ref().map(range_header).unwrap_or_default();
+        let mut tries = self.tries(&endpoint, &ask.what, ctx);
+        loop {
+            let opened = async {
+                let answer = self.send(&endpoint, &ask).await?;
+                let Some(answer) = found(answer, &endpoint).await? else { return Ok(None) };
+                reading(answer, range.clone()).map(Some)
+            };
+            match opened.await {
+                Ok(stream) => return Ok(stream),
+                Err(err) => tries.pause(err).await?,
+            }
+        }
+    }
+
+    pub(crate) async fn blob_size_at(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        digest: Digest,
+        ctx: &Ctx,
+    ) -> Result<Option<u64>, ClientError> {
+        let ask = ask(&endpoint, Method::HEAD, &digest);
+        let mut tries = self.tries(&endpoint, &ask.what, ctx);
+        loop {
+            let asked = async {
+                let answer = self.send(&endpoint, &ask).await?;
+                let Some(answer) = found(answer, &endpoint).await? else { return Ok(None) };
+                answer.content_length().map(Some).ok_or_else(|| ClientError::Protocol {
+                    registry: endpoint.host.name.clone(),
+                    what: "a HEAD of a blob lacks its length".to_owned(),
+                })
+            };
+            match asked.await {
+                Ok(size) => return Ok(size),
+                Err(err) => tries.pause(err).await?,
+            }
+        }
+    }
+}
+
+fn ask(endpoint: &Endpoint, method: Method, digest: &Digest) -> Ask<'static> {
+    Ask {
+        kind: Kind::Blob,
+        method,
+        to: To::Api(format!("{}/blobs/{digest}", endpoint.repository)),
+        headers: HeaderMap::new(),
+        body: Body::Empty,
+        scope: Scope::pull(&endpoint.repository),
+        what: format!("blob {digest}"),
+    }
+}
+
+fn range_header(range: &Range<u64>) -> HeaderMap {
+    let text = format!("bytes={}-{}", range.start, range.end - 1);
+    let value = HeaderValue::from_str(&text).expect("digits are a header value");
+    HeaderMap::from_iter([(RANGE, value)])
+}
+
+fn bad_range(endpoint: &Endpoint) -> ClientError {
+    ClientError::Protocol {
+        registry: endpoint.host.name.clone(),
+        what: "it answered with a range that was not asked for".to_owned(),
+    }
+}
+
+/// What one request came to.
+enum Done {
+    Came,
+    Absent,
+    /// Not the range that was asked for.
+    BadRange,
+}
+
+/// Takes a body that holds `body` of the blob, and keeps what lies in `gaps`.
+async fn receive(
+    mut answer: Answer,
+    body: Range<u64>,
+    gaps: &[Range<u64>],
+    sink: &mut Sink<'_>,
+) -> Result<Done, ClientError> {
+    let enough = gaps.last().map_or(body.end, |gap| gap.end.min(body.end));
+    let mut at = body.start;
+    while let Some(chunk) = answer.chunk().await? {
+        let end = at + chunk.len() as u64;
+        if end > body.end {
+            return Err(ClientError::WrongSize {
+                registry: answer.host.name.clone(),
+                blob: sink.digest,
+                expected: body.end,
+                actual: end,
+            });
+        }
+        for gap in gaps {
+            let keep = gap.start.max(at)..gap.end.min(end);
+            if !keep.is_empty() {
+                let within = usize::try_from(keep.start - at).expect("within a chunk");
+                let until = usize::try_from(keep.end - at).expect("within a chunk");
+                sink.put(keep.start, &chunk[within..until]).await?;
+            }
+        }
+        at = end;
+        if at >= enough && enough < body.end {
+            return Ok(Done::Came);
+        }
+    }
+    if at < body.end {
+        return Err(ClientError::CutShort {
+            registry: answer.host.name.clone(),
+            what: answer.what.clone(),
+            missing_bytes: body.end - at,
+        });
+    }
+    Ok(Done::Came)
+}
+
+/// The body as a stream of exactly `range`, also where the registry sends the whole blob.
+fn reading(
+    mut answer: Answer,
+    range: Option<Range<u64>>,
+) -> Result<BoxStream<'static, Result<Bytes, ClientError>>, ClientError> {
+    // Whoever reads may take his time: that must not keep others from asking.
+    answer.permit = None;
+    let (skip, take) = match (&range, answer.status()) {
+        (None, _) => (0, u64::MAX),
+        (Some(range), StatusCode::PARTIAL_CONTENT) => {
+            let came = answer.header("content-range").and_then(ContentRange::parse);
+            if came.is_none_or(|came| came.bytes.start != range.start) {
+                return Err(ClientError::Protocol {
+                    registry: answer.host.name.clone(),
+                    what: "it answered with a range that was not asked for".to_owned(),
+                });
+            }
+            (0, range.end - range.start)
+        }
+        (Some(range), _) => (range.start, range.end - range.start),
+    };
+    let reading =
+        stream::try_unfold((answer, skip, take), |(mut answer, mut skip, mut take)| async move {
+            while take > 0 {
+                let Some(mut chunk) = answer.chunk().await? else {
+                    if take == u64::MAX {
+                        return Ok(None);
+                    }
+                    return Err(ClientError::CutShort {
+                        registry: answer.host.name.clone(),
+                        what: answer.what.clone(),
+                        missing_bytes: take,
+                    });
+                };
+                let drop = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+                bytes::Buf::advance(&mut chunk, drop);
+                skip -= drop as u64;
+                chunk.truncate(usize::try_from(take).unwrap_or(usize::MAX));
+                if take != u64::MAX {
+                    take -= chunk.len() as u64;
+                }
+                if !chunk.is_empty() {
+                    return Ok(Some((chunk, (answer, skip, take))));
+                }
+            }
+            Ok(None)
+        });
+    Ok(reading.boxed())
+}
+
+/// `bytes 0-9/10` or `bytes 0-9/*`.
+#[derive(Debug, PartialEq, Eq)]
+struct ContentRange {
+    bytes: Range<u64>,
+    total: Option<u64>,
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
+        let (start, last) = range.split_once('-')?;
+        let (start, last): (u64, u64) = (start.parse().ok()?, last.parse().ok()?);
+        let end = last.checked_add(1).filter(|end| *end > start)?;
+        let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+        Some(Self { bytes: start..end, total })
+    }
+}
+
+/// Gathers what comes from the line into pieces worth a write, and writes one while the next one comes.
+struct Sink<'a> {
+    digest: Digest,
+    tuning: Tuning,
+    ctx: &'a Ctx,
+    hand: Hand,
+    buffer: Vec<u8>,
+    /// Where in the blob the buffer begins.
+    offset: u64,
+    spare: Option<Vec<u8>>,
+    taken_bytes: u64,
+    noted: Instant,
+}
+
+/// Who has the writer.
+enum Hand {
+    Ours(Box<BlobWriter>),
+    Disk(JoinHandle<Written>),
+    /// It failed.
+    Nobody,
+}
+
+struct Written {
+    writer: Box<BlobWriter>,
+    buffer: Vec<u8>,
+    result: Result<(), StoreError>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(writer: BlobWriter, digest: Digest, tuning: Tuning, ctx: &'a Ctx) -> Self {
+        Self {
+            digest,
+            tuning,
+            ctx,
+            hand: Hand::Ours(Box::new(writer)),
+            buffer: Vec::new(),
+            offset: 0,
+            spare: None,
+            taken_bytes: 0,
+            noted: Instant::now(),
+        }
+    }
+
+    async fn put(&mut self, at: u64, mut bytes: &[u8]) -> Result<(), ClientError> {
+        if at != self.offset + self.buffer.len() as u64 {
+            self.flush().await?;
+            self.offset = at;
+        }
+        self.taken_bytes += bytes.len() as u64;
+        self.ctx
+            .events
+            .emit(Event::TransferAdvanced { blob: self.digest, bytes: bytes.len() as u64 });
+        while !bytes.is_empty() {
+            let room = self.tuning.write_bytes - self.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == self.tuning.write_bytes {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the buffer to the disk, once it is done with the one before.
+    async fn flush(&mut self) -> Result<(), ClientError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.take().await?;
+        let buffer = std::mem::replace(&mut self.buffer, self.spare.take().unwrap_or_default());
+        let offset = self.offset;
+        self.offset += buffer.len() as u64;
+        let is_time = self.noted.elapsed() >= self.tuning.checkpoint_every;
+        if is_time {
+            self.noted = Instant::now();
+        }
+        self.hand = Hand::Disk(spawn_blocking(move || {
+            let mut result = writer.write_at(offset, &buffer);
+            if is_time && result.is_ok() {
+                result = writer.checkpoint();
+            }
+            Written { writer, buffer, result }
+        }));
+        Ok(())
+    }
+
+    /// The writer, when the disk is done.
+    async fn take(&mut self) -> Result<Box<BlobWriter>, ClientError> {
+        // Polled in place: if this future is dropped here, the writer is not lost.
+        if let Hand::Disk(writing) = &mut self.hand {
+            let written = writing.await;
+            self.hand = Hand::Nobody;
+            let Written { writer, mut buffer, result } = written.map_err(ClientError::Thread)?;
+            buffer.clear();
+            self.spare = Some(buffer);
+            self.hand = Hand::Ours(writer);
+            result.map_err(|source| ClientError::Store { blob: self.digest, source })?;
+        }
+        match std::mem::replace(&mut self.hand, Hand::Nobody) {
+            Hand::Ours(writer) => Ok(writer),
+            Hand::Disk(_) | Hand::Nobody => Err(ClientError::Cancelled),
+        }
+    }
+
+    /// What is still missing, with everything that came so far written.
+    async fn gaps(&mut self) -> Result<Vec<Range<u64>>, ClientError> {
+        self.flush().await?;
+        let writer = self.take().await?;
+        let gaps = writer.gaps();
+        self.hand = Hand::Ours(writer);
+        Ok(gaps)
+    }
+
+    /// Writes what is left and gives the writer back.
+    async fn close(mut self) -> Result<BlobWriter, ClientError> {
+        let flushed = self.flush().await;
+        let writer = self.take().await?;
+        match flushed {
+            Ok(()) => Ok(*writer),
+            Err(err) => {
+                // Dropping it waits for the disk.
+                blocking(move || drop(writer)).await?;
+                Err(err)
+            }
+        }
+    }
+}
+
+/// Runs what waits for the disk off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ClientError> {
+    spawn_blocking(work).await.map_err(ClientError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read_or_refused() {
+        let range = |text| ContentRange::parse(text).map(|found| (found.bytes, found.total));
+        assert_eq!(range("bytes 0-9/10"), Some((0..10, Some(10))));
+        assert_eq!(range("bytes 5-5/*"), Some((5..6, None)));
+        for text in [
+            "",
+            "bytes",
+            "bytes */10",
+            "bytes 9-0/10",
+            "0-9/10",
+            "bytes 0-18446744073709551615/10",
+            "bytes -1-9/10",
+            "bytes 0-9/ten",
+        ] {
+            assert_eq!(range(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,831 @@
+//! One request and its answer: proof, redirects, pace, silence, counting. What is tried again, and how, is the
+//! callers' business.
+//!
+//! Answers are untrusted. `Authorization` goes to the registry's own origin only, never along a redirect or a
+//! `Location` to another; nothing leads from TLS into the clear, loopback aside; redirects are followed ten times
+//! at most; bodies that are held in memory have a bound.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use airlift_spec::{Ctx, Digest, Event};
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use http_body::{Frame, SizeHint};
+use reqwest::{Method, Response, StatusCode};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::auth::{Proof, Scheme, Scope, Token, basic_header};
+use super::connect::{Diagnosis, Transport, diagnose, is_loopback};
+use super::counters::Kind;
+use super::credentials::Credential;
+use super::error::{ClientError, reason};
+use super::pace::Permit;
+use super::retry::retry_after;
+use super::{BlobSource, Endpoint, Host, Shared};
+
+const MAX_REDIRECTS: usize = 10;
+const MAX_ERROR_BYTES: usize = 64 << 10;
+const MAX_TOKEN_BYTES: usize = 1 << 20;
+/// Tries to get in: without proof, with it, and once more with a new token.
+const MAX_PROOFS: usize = 3;
+/// What is handed to a connection at once: small enough that a slow line shows that it moves.
+const SEND_BYTES: usize = 64 << 10;
+
+/// A request to make.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) method: Method,
+    pub(crate) to: To,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body<'a>,
+    pub(crate) scope: Scope,
+    /// For messages: "the manifest `latest`".
+    pub(crate) what: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum To {
+    /// Behind `/v2/`.
+    Api(String),
+    Url(Url),
+}
+
+/// A body that can be sent again.
+#[derive(Clone)]
+pub(crate) enum Body<'a> {
+    Empty,
+    Bytes(Bytes),
+    Source { blob: Digest, source: &'a dyn BlobSource, range: Range<u64>, ctx: &'a Ctx },
+}
+
+impl std::fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({})", self.len())
+    }
+}
+
+impl Body<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Source { range, .. } => range.end - range.start,
+        }
+    }
+}
+
+/// What came back; the body is still on its way.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) url: Url,
+    /// Given back early where the body is read at a stranger's pace.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) what: String,
+}
+
+impl Ask<'_> {
+    fn ping() -> Self {
+        Self {
+            kind: Kind::Ping,
+            method: Method::GET,
+            to: To::Api(String::new()),
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            scope: Scope::none(),
+            what: "a first question".to_owned(),
+        }
+    }
+}
+
+impl Shared {
+    /// Whether the registry answers and lets us in.
+    pub(crate) async fn ping(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        ctx: &Ctx,
+    ) -> Result<(), ClientError> {
+        let ask = Ask::ping();
+        let mut tries = self.tries(endpoint, &ask.what, ctx);
+        loop {
+            let pinged = async {
+                let answer = self.send(endpoint, &ask).await?;
+                if answer.status().is_success() {
+                    return Ok(());
+                }
+                Err(answer.refusal(&endpoint.repository).await)
+            };
+            match pinged.await {
+                Ok(()) => return Ok(()),
+                Err(err) => tries.pause(err).await?,
+            }
+        }
+    }
+
+    /// Makes a request once, with as many tries to get in as it takes.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, ClientError> {
+        let host = &endpoint.host;
+        let mut first = self.discover(endpoint, ask).await?;
+        for attempt in 1.. {
+            let (proof, header) = self.prove(endpoint, &ask.scope).await?;
+            let answer = self.through_window(host, ask, header.as_ref()).await;
+            if let Some(been_there) = first.as_mut() {
+                **been_there = true;
+            }
+            let answer = answer?;
+            // An answer from where a redirect led says nothing about the registry's door.
+            let is_ours = host.is_at(&answer.url);
+            if answer.response.status() != StatusCode::UNAUTHORIZED || !is_ours {
+                if proof == Proof::Nothing && is_ours {
+                    host.auth.is_open();
+                }
+                return Ok(answer);
+            }
+            let known = self.credentials.find(&host.name, &endpoint.repository).await?;
+            let has_password = matches!(known, Some(Credential::Password { .. }));
+            let headers = answer.response.headers();
+            let better = host.auth.refused(proof, &ask.scope, headers, has_password).await;
+            if !better || attempt >= MAX_PROOFS {
+                return Ok(answer);
+            }
+            first = None;
+        }
+        unreachable!("the loop returns at the latest after {MAX_PROOFS} tries")
+    }
+
+    /// The first request to a host goes alone, so that one 401 is enough for all. Where it would carry a body for
+    /// nothing, or where we have a name to give, the question is asked with a ping.
+    async fn discover<'h>(
+        self: &Arc<Self>,
+        endpoint: &'h Endpoint,
+        ask: &Ask<'_>,
+    ) -> Result<Option<tokio::sync::MutexGuard<'h, bool>>, ClientError> {
+        let host = &endpoint.host;
+        if host.auth.scheme().is_some() {
+            return Ok(None);
+        }
+        let mut been_there = host.auth.discovery.lock().await;
+        if *been_there || host.auth.scheme().is_some() {
+            return Ok(None);
+        }
+        let known = self.credentials.find(&host.name, &endpoint.repository).await?;
+        if ask.body.len() == 0 && known.is_none() {
+            return Ok(Some(been_there));
+        }
+        let ping = Ask::ping();
+        let answer = self.through_window(host, &ping, None).await;
+        *been_there = true;
+        let answer = answer?;
+        if answer.response.status() == StatusCode::UNAUTHORIZED {
+            let has_password = matches!(known, Some(Credential::Password { .. }));
+            let headers = answer.response.headers();
+            host.auth.refused(Proof::Nothing, &Scope::none(), headers, has_password).await;
+        } else if answer.response.status().is_success() {
+            host.auth.is_open();
+        }
+        Ok(None)
+    }
+
+    /// What to show at the door.
+    async fn prove(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        scope: &Scope,
+    ) -> Result<(Proof, Option<HeaderValue>), ClientError> {
+        match endpoint.host.auth.scheme() {
+            None | Some(Scheme::Open) => Ok((Proof::Nothing, None)),
+            Some(Scheme::Basic) => {
+                match self.credentials.find(&endpoint.host.name, &endpoint.repository).await? {
+                    Some(Credential::Password { user, password }) => {
+                        Ok((Proof::Basic, Some(basic_header(&user, &password))))
+                    }
+                    _ => Ok((Proof::Nothing, None)),
+                }
+            }
+            Some(Scheme::Bearer { realm, service, .. }) => {
+                let (scope, slot) = endpoint.host.auth.slot(scope);
+                // Whoever comes second waits here and finds the first one's token.
+                let mut slot = slot.lock().await;
+                let token = match slot.as_ref().filter(|token| token.is_fresh()) {
+                    Some(token) => token.clone(),
+                    None => {
+                        let service = service.as_deref();
+                        let token = self.ask_token(endpoint, &realm, service, &scope).await?;
+                        slot.insert(token).clone()
+                    }
+                };
+                Ok((Proof::Token(token.serial), Some(token.header)))
+            }
+        }
+    }
+
+    async fn ask_token(
+        &self,
+        endpoint: &Endpoint,
+        realm: &str,
+        service: Option<&str>,
+        scope: &Scope,
+    ) -> Result<Token, ClientError> {
+        let host = &endpoint.host;
+        let broken = |what: &str| ClientError::Protocol {
+            registry: host.name.clone(),
+            what: format!("its token server {what}"),
+        };
+        let realm = self.realm(host, realm)?;
+        let known = self.credentials.find(&host.name, &endpoint.repository).await?;
+        if let Some(Credential::Bearer(token)) = &known {
+            return Token::new(token, None)
+                .ok_or_else(|| broken("is not asked: the token is none"));
+        }
+        let mut response = None;
+        if let Some(Credential::Identity { token, .. }) = &known {
+            let form = token_form(service, scope, token.expose());
+            let answer = self.token_request(host, Method::POST, realm.clone(), None, Some(form));
+            // Token servers that know no POST may still take the identity token as a password.
+            response = Some(answer.await?)
+                .filter(|answer| !matches!(answer.status().as_u16(), 404 | 405 | 501));
+        }
+        let response = match response {
+            Some(response) => response,
+            None => {
+                let proof = known.and_then(|known| match known {
+                    Credential::Password { user, password }
+                    | Credential::Identity { user, token: password } => {
+                        Some(basic_header(&user, &password))
+                    }
+                    Credential::Bearer(_) => None,
+                });
+                let url = token_url(realm, service, scope);
+                self.token_request(host, Method::GET, url, proof, None).await?
+            }
+        };
+        let status = response.status();
+        let wait = retry_after(response.headers());
+        let body = self.read_small(response, &host.name, "a token", MAX_TOKEN_BYTES).await?;
+        if !status.is_success() {
+            return Err(refusal(
+                host,
+                &endpoint.repository,
+                "the request for a token",
+                status,
+                &body,
+                wait,
+            ));
+        }
+        parse_token(&body).ok_or_else(|| broken("gave no token"))
+    }
+
+    /// The token server's address, if it may be sent secrets.
+    fn realm(&self, host: &Host, realm: &str) -> Result<Url, ClientError> {
+        let wrong = |problem: &str| ClientError::Redirect {
+            registry: host.name.clone(),
+            problem: problem.to_owned(),
+        };
+        let url = Url::parse(realm).map_err(|_| wrong("to a token server without an address"))?;
+        let is_local =
+            url.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
+        let in_the_clear = host.transports.current() != Transport::Tls || is_local;
+        match url.scheme() {
+            "https" => Ok(url),
+            "http" if in_the_clear => Ok(url),
+            _ => Err(wrong("to a token server in plain HTTP")),
+        }
+    }
+
+    async fn token_request(
+        &self,
+        host: &Host,
+        method: Method,
+        url: Url,
+        proof: Option<HeaderValue>,
+        form: Option<String>,
+    ) -> Result<Response, ClientError> {
+        self.counting.request(Kind::Token);
+        tracing::debug!(%method, realm = url.host_str(), "token");
+        let mut request = self.connections.by(host.transports.current()).request(method, url);
+        if let Some(proof) = proof {
+            request = request.header(AUTHORIZATION, proof);
+        }
+        if let Some(form) = form {
+            request = request
+                .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form);
+        }
+        let sent = tokio::time::timeout(self.options.stall_timeout, request.send()).await;
+        sent.map_err(|_| self.stalled(host, "the request for a token"))?
+            .map_err(|err| failed_to_reach(host, err))
+    }
+
+    /// Waits for a place, makes the request, and tells the window how it went.
+    async fn through_window(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        ask: &Ask<'_>,
+        proof: Option<&HeaderValue>,
+    ) -> Result<Answer, ClientError> {
+        let window = if matches!(ask.method, Method::GET | Method::HEAD) {
+            &host.reads
+        } else {
+            &host.writes
+        };
+        let permit = window.enter().await;
+        match self.follow(host, ask, proof).await {
+            Ok((response, url)) => {
+                match response.status() {
+                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                        let wait = retry_after(response.headers());
+                        permit
+                            .was_too_much(wait.map(|w| w.min(self.options.tuning.retry_after_max)));
+                    }
+                    status if status.is_server_error() => {}
+                    _ => permit.went_well(),
+                }
+                let (host, shared) = (Arc::clone(host), Arc::clone(self));
+                let permit = Some(permit);
+                Ok(Answer { response, url, permit, host, shared, what: ask.what.clone() })
+            }
+            Err(err) => {
+                if airlift_spec::Explain::class(&err).is_worth_a_retry() {
+                    permit.was_too_much(None);
+                }
+                Err(err)
+            }
+        }
+    }
+
+    /// Makes the request and follows where it is sent.
+    async fn follow(
+        &self,
+        host: &Host,
+        ask: &Ask<'_>,
+        proof: Option<&HeaderValue>,
+    ) -> Result<(Response, Url), ClientError> {
+        let mut transport = host.transports.current();
+        let mut url = host.url(transport, &ask.to)?;
+        let mut followed = 0;
+        loop {
+            let proof = proof.filter(|_| host.is_at(&url));
+            let response = match self.once(host, transport, ask, url.clone(), proof).await {
+                Err(ClientError::PlainHttp { .. }) if host.transports.try_other(transport) => {
+                    transport = host.transports.current();
+                    url = host.url(transport, &ask.to)?;
+                    continue;
+                }
+                result => result?,
+            };
+            let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let Some(to) = response.headers().get(LOCATION).filter(|_| is_redirect) else {
+                return Ok((response, url));
+            };
+            followed += 1;
+            url = redirected(host, &url, to, followed)?;
+            tracing::debug!(host = url.host_str(), "redirected");
+        }
+    }
+
+    /// One request on one connection.
+    async fn once(
+        &self,
+        host: &Host,
+        transport: Transport,
+        ask: &Ask<'_>,
+        url: Url,
+        proof: Option<&HeaderValue>,
+    ) -> Result<Response, ClientError> {
+        self.counting.request(ask.kind);
+        // Never the query: it is where signed URLs keep their secrets.
+        tracing::debug!(method = %ask.method, host = url.host_str(), path = url.path(), "request");
+        let mut request = self
+            .connections
+            .by(transport)
+            .request(ask.method.clone(), url)
+            .headers(ask.headers.clone());
+        if let Some(proof) = proof {
+            request = request.header(AUTHORIZATION, proof);
+        }
+        let is_write = !matches!(ask.method, Method::GET | Method::HEAD);
+        if is_write {
+            request = request.header(CONTENT_LENGTH, ask.body.len());
+        }
+        let response = match &ask.body {
+            Body::Empty => self.within(self.patience(ask), host, ask, request.send()).await?,
+            Body::Bytes(bytes) => {
+                self.rate.take(bytes.len() as u64).await;
+                self.counting.sent(bytes.len() as u64);
+                let sent = request.body(bytes.clone()).send();
+                self.within(self.patience(ask), host, ask, sent).await?
+            }
+            Body::Source { .. } => self.send_source(host, ask, request).await?,
+        };
+        self.check_protocol(host, transport, response).await
+    }
+
+    /// How long an answer may take once all is sent.
+    fn patience(&self, ask: &Ask<'_>) -> Duration {
+        let stall = self.options.stall_timeout;
+        match (&ask.body, ask.kind) {
+            // The registry may move or hash the whole blob before it answers.
+            (_, Kind::Upload) if ask.method == Method::PUT => {
+                stall.max(self.options.tuning.commit_timeout)
+            }
+            // Sent in one go, so that a slow line must be given its time.
+            (Body::Bytes(bytes), _) => stall + Duration::from_secs(bytes.len() as u64 >> 12),
+            _ => stall,
+        }
+    }
+
+    async fn within(
+        &self,
+        limit: Duration,
+        host: &Host,
+        ask: &Ask<'_>,
+        sent: impl Future<Output = reqwest::Result<Response>>,
+    ) -> Result<Response, ClientError> {
+        match tokio::time::timeout(limit, sent).await {
+            Err(_) => Err(self.stalled(host, &ask.what)),
+            Ok(sent) => sent.map_err(|err| failed_to_reach(host, err)),
+        }
+    }
+
+    /// Sends a body piece by piece, judged by whether pieces are taken.
+    async fn send_source(
+        &self,
+        host: &Host,
+        ask: &Ask<'_>,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        let (tx, rx) = mpsc::channel(1);
+        let body = SizedBody { rx, remaining: ask.body.len() };
+        let sent = request.body(reqwest::Body::wrap(body)).send();
+        let feed = self.feed(host, ask, tx);
+        tokio::pin!(sent, feed);
+        // An answer may come before all is sent: a refusal, mostly.
+        tokio::select! {
+            biased;
+            response = &mut sent => return response.map_err(|err| failed_to_reach(host, err)),
+            fed = &mut feed => fed?,
+        }
+        self.within(self.patience(ask), host, ask, sent).await
+    }
+
+    async fn feed(
+        &self,
+        host: &Host,
+        ask: &Ask<'_>,
+        tx: mpsc::Sender<Bytes>,
+    ) -> Result<(), ClientError> {
+        let Body::Source { blob, source, range, ctx } = &ask.body else { return Ok(()) };
+        let blob = *blob;
+        let mut at = range.start;
+        while at < range.end {
+            let want = (range.end - at).min(self.options.tuning.read_bytes as u64);
+            let want = usize::try_from(want).expect("bounded by a usize");
+            let read = source.read_at(at, want).await;
+            let mut piece = read.map_err(|source| ClientError::Source { blob, source })?;
+            if piece.is_empty() {
+                let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                return Err(ClientError::Source { blob, source });
+            }
+            piece.truncate(want);
+            at += piece.len() as u64;
+            while !piece.is_empty() {
+                let slice = piece.split_to(piece.len().min(SEND_BYTES));
+                let bytes = slice.len() as u64;
+                self.rate.take(bytes).await;
+                match tokio::time::timeout(self.options.stall_timeout, tx.send(slice)).await {
+                    Err(_) => return Err(self.stalled(host, &ask.what)),
+                    // Nobody takes it any more: the answer is there, or the connection is gone.
+                    Ok(Err(_)) => return Ok(()),
+                    Ok(Ok(())) => {}
+                }
+                self.counting.sent(bytes);
+                ctx.events.emit(Event::TransferAdvanced { blob, bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request in the clear was answered by somebody who speaks TLS.
+    async fn check_protocol(
+        &self,
+        host: &Host,
+        transport: Transport,
+        response: Response,
+    ) -> Result<Response, ClientError> {
+        let may_be = transport == Transport::Plain
+            && response.status() == StatusCode::BAD_REQUEST
+            && !response.headers().contains_key("docker-distribution-api-version");
+        if !may_be {
+            return Ok(response);
+        }
+        let (parts, headers) = (response.status(), response.headers().clone());
+        let body = self.read_small(response, &host.name, "an answer", MAX_ERROR_BYTES).await?;
+        let text = String::from_utf8_lossy(&body).to_ascii_lowercase();
+        if text.contains("http request to an https server") || text.contains("sent to https port") {
+            return Err(ClientError::PlainHttp { registry: host.name.clone() });
+        }
+        let mut again = http::Response::new(reqwest::Body::from(body));
+        *again.status_mut() = parts;
+        *again.headers_mut() = headers;
+        Ok(again.into())
+    }
+
+    /// A body that must be small.
+    pub(crate) async fn read_small(
+        &self,
+        mut response: Response,
+        registry: &str,
+        what: &str,
+        limit: usize,
+    ) -> Result<Bytes, ClientError> {
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = tokio::time::timeout(self.options.stall_timeout, response.chunk()).await;
+            let chunk = chunk.map_err(|_| ClientError::Stalled {
+                registry: registry.to_owned(),
+                what: what.to_owned(),
+                silence: self.options.stall_timeout,
+            })?;
+            let chunk = chunk.map_err(|source| ClientError::Interrupted {
+                registry: registry.to_owned(),
+                what: what.to_owned(),
+                source: source.without_url(),
+            })?;
+            let Some(chunk) = chunk else { return Ok(body.freeze()) };
+            self.counting.received(chunk.len() as u64);
+            if body.len() + chunk.len() > limit {
+                // One byte too many says so to the caller without holding the rest.
+                body.extend_from_slice(&chunk[..limit + 1 - body.len()]);
+                return Ok(body.freeze());
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    pub(crate) fn stalled(&self, host: &Host, what: &str) -> ClientError {
+        let silence = self.options.stall_timeout;
+        ClientError::Stalled { registry: host.name.clone(), what: what.to_owned(), silence }
+    }
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// The header as a digest, if it is one.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.header("docker-content-digest")?.parse().ok()
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// The whole body, `limit` and one more byte at most.
+    pub(crate) async fn small_body(self, limit: usize) -> Result<Bytes, ClientError> {
+        self.shared.read_small(self.response, &self.host.name, &self.what, limit).await
+    }
+
+    /// This answer as an error, with what the registry has to say.
+    pub(crate) async fn refusal(self, repository: &str) -> ClientError {
+        let status = self.status();
+        let wait = retry_after(self.response.headers());
+        let (host, what) = (Arc::clone(&self.host), self.what.clone());
+        // If even the words fail to come, the status alone must do.
+        let body = self.small_body(MAX_ERROR_BYTES).await.unwrap_or_default();
+        refusal(&host, repository, &what, status, &body, wait)
+    }
+
+    /// Where the registry sends us on, as an address below the one that was asked.
+    pub(crate) fn location(&self) -> Result<Url, ClientError> {
+        let broken = |what: &str| ClientError::Protocol {
+            registry: self.host.name.clone(),
+            what: what.to_owned(),
+        };
+        let text =
+            self.header("location").ok_or_else(|| broken("an answer lacks its `Location`"))?;
+        let mut url = self.url.join(text).map_err(|_| broken("a `Location` is no address"))?;
+        // Registries behind a proxy that ends TLS often do not know that they are.
+        if url.scheme() == "http" && self.url.scheme() == "https" && url.host() == self.url.host() {
+            let port = url.port();
+            url.set_scheme("https").map_err(|()| broken("a `Location` is no address"))?;
+            if port == Some(80) || port.is_none() {
+                url.set_port(self.url.port()).map_err(|()| broken("a `Location` is no address"))?;
+            }
+        }
+        check_descent(&self.host, &self.url, &url)?;
+        Ok(url)
+    }
+
+    /// The next piece of the body; counted, paced, and judged by silence.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let stall = self.shared.options.stall_timeout;
+        let chunk = match tokio::time::timeout(stall, self.response.chunk()).await {
+            Err(_) => {
+                self.broke_off();
+                return Err(self.shared.stalled(&self.host, &self.what));
+            }
+            Ok(Err(source)) => {
+                self.broke_off();
+                return Err(ClientError::Interrupted {
+                    registry: self.host.name.clone(),
+                    what: self.what.clone(),
+                    source: source.without_url(),
+                });
+            }
+            Ok(Ok(chunk)) => chunk,
+        };
+        if let Some(chunk) = &chunk {
+            self.shared.counting.received(chunk.len() as u64);
+            self.shared.rate.take(chunk.len() as u64).await;
+        }
+        Ok(chunk)
+    }
+
+    fn broke_off(&self) {
+        if let Some(permit) = &self.permit {
+            permit.was_too_much(None);
+        }
+    }
+}
+
+/// A status that is no success, as an error.
+fn refusal(
+    host: &Host,
+    repository: &str,
+    what: &str,
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> ClientError {
+    let said = reason(body);
+    let registry = host.name.clone();
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            ClientError::Denied { registry, repository: repository.to_owned(), reason: said.text }
+        }
+        _ => ClientError::Refused {
+            registry,
+            what: what.to_owned(),
+            status,
+            code: said.code,
+            reason: said.text,
+            retry_after,
+        },
+    }
+}
+
+fn failed_to_reach(host: &Host, err: reqwest::Error) -> ClientError {
+    let registry = host.name.clone();
+    match diagnose(&err) {
+        Diagnosis::OtherProtocol => ClientError::PlainHttp { registry },
+        Diagnosis::UnknownAuthority => ClientError::UnknownAuthority { registry },
+        Diagnosis::Certificate(reason) => ClientError::Certificate { registry, reason },
+        // The URL may carry a signature in its query.
+        Diagnosis::Line => ClientError::Unreachable { registry, source: err.without_url() },
+    }
+}
+
+fn redirected(
+    host: &Host,
+    from: &Url,
+    to: &HeaderValue,
+    followed: usize,
+) -> Result<Url, ClientError> {
+    let wrong = |problem: &str| ClientError::Redirect {
+        registry: host.name.clone(),
+        problem: problem.to_owned(),
+    };
+    if followed > MAX_REDIRECTS {
+        return Err(wrong("round in circles"));
+    }
+    let to = to.to_str().ok().and_then(|to| from.join(to).ok());
+    let to = to.ok_or_else(|| wrong("to an address that is none"))?;
+    check_descent(host, from, &to)?;
+    Ok(to)
+}
+
+/// Nothing leads from TLS into the clear, but to this very machine.
+fn check_descent(host: &Host, from: &Url, to: &Url) -> Result<(), ClientError> {
+    let is_local = to.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
+    let problem = match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => return Ok(()),
+        ("https", "http") if is_local => return Ok(()),
+        ("https", "http") => "from TLS to plain HTTP",
+        _ => "to an address that is neither HTTP nor HTTPS",
+    };
+    Err(ClientError::Redirect { registry: host.name.clone(), problem: problem.to_owned() })
+}
+
+fn token_url(mut realm: Url, service: Option<&str>, scope: &Scope) -> Url {
+    {
+        let mut query = realm.query_pairs_mut();
+        query.extend_pairs(service.map(|service| ("service", service)));
+        query.extend_pairs(scope.parameters().map(|scope| ("scope", scope)));
+    }
+    realm
+}
+
+fn token_form(service: Option<&str>, scope: &Scope, refresh_token: &str) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("client_id", "airlift")
+        .extend_pairs(service.map(|service| ("service", service)))
+        .append_pair("scope", &scope.parameters().collect::<Vec<_>>().join(" "))
+        .append_pair("refresh_token", refresh_token)
+        .finish()
+}
+
+fn parse_token(body: &[u8]) -> Option<Token> {
+    #[derive(serde::Deserialize)]
+    struct TokenWire {
+        #[serde(default)]
+        token: Option<String>,
+        #[serde(default)]
+        access_token: Option<String>,
+        #[serde(default)]
+        expires_in: Option<f64>,
+    }
+    let wire: TokenWire = serde_json::from_slice(body).ok()?;
+    let token = wire.token.or(wire.access_token).filter(|token| !token.is_empty())?;
+    let life = wire.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Token::new(&airlift_spec::Secret::new(token), life)
+}
+
+/// A body of known length that is made while it is sent: some registries take no other kind.
+struct SizedBody {
+    rx: mpsc::Receiver<Bytes>,
+    remaining: u64,
+}
+
+impl http_body::Body for SizedBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        self.rx.poll_recv(cx).map(|piece| match piece {
+            Some(piece) => {
+                self.remaining = self.remaining.saturating_sub(piece.len() as u64);
+                Some(Ok(Frame::data(piece)))
+            }
+            None => Some(Err(std::io::ErrorKind::BrokenPipe.into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_answer_is_read_in_both_spellings() {
+        assert!(parse_token(br#"{"token":"a"}"#).is_some());
+        assert!(parse_token(br#"{"access_token":"a","expires_in":300}"#).is_some());
+        for text in ["", "{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, "[]"] {
+            assert!(parse_token(text.as_bytes()).is_none(), "{text}");
+        }
+        // Absurd lives must not overflow the clock.
+        assert!(parse_token(br#"{"token":"a","expires_in":1e300}"#).unwrap().is_fresh());
+        assert!(parse_token(br#"{"token":"a","expires_in":-1}"#).unwrap().is_fresh());
+    }
+
+    #[test]
+    fn a_token_is_asked_for_every_scope_at_once() {
+        let realm = Url::parse("https://auth.example/token?x=1").unwrap();
+        let url = token_url(realm, Some("reg istry"), &Scope::mount("b", "a"));
+        assert_eq!(
+            url.as_str(),
+            "https://auth.example/token?x=1&service=reg+istry&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull%2Cpush"
+        );
+    }
+}
