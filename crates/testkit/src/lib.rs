@@ -3,4 +3,10 @@
 //! A dev-dependency only. Nothing here reaches beyond loopback, nothing sleeps to wait for a state, and what a
 //! machine cannot do is skipped loudly, or fails where `AIRLIFT_REQUIRE_TOOLS` is set.
 
+mod background;
+pub mod registry;
 pub mod samples;
+pub mod tls;
+
+pub use registry::{Auth, Bearer, Credentials, FakeOptions, FakeRegistry, Fault, On};
+pub use samples::Sample;

@@ -1,4 +1,6 @@
 //! The test kit is tested like everything else: a fault that does not happen proves nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod http;
+mod registry;
 mod samples;
