@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! options      what decides how it works, as values           credentials  who we are to a registry
-//! substitute   where a repository's bytes really come from    auth         challenges, scopes, tokens
+//! substitute   where a repository's bytes really come from    auth, tokens challenges, scopes, tokens
 //! connect      TLS, proxies, in which way to speak to a host  exchange     one request and its answer
 //! pace         how much at once, and how fast                 retry        what is tried again, after what pause
 //! manifest, blob, push, listing                               what is asked of a registry
+//! sink         from the line to the disk                      note         where an unfinished upload goes on
 //! ```
 //!
 //! Every operation on a repository goes through [`Client`]: it finds the places to ask, tries each as often as its
@@ -21,11 +22,14 @@ mod error;
 mod exchange;
 mod listing;
 mod manifest;
+mod note;
 mod options;
 mod pace;
 mod push;
 mod retry;
+mod sink;
 mod substitute;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,7 +128,7 @@ pub enum Fetched {
 /// Where the bytes of a blob to push come from: the store, volumes, or another registry.
 pub trait BlobSource: Send + Sync {
     /// `length` bytes (fewer only at the end) from `offset`.
-    fn read_at<'a>(&'a self, offset: u64, length: usize) -> BoxFuture<'a, std::io::Result<Bytes>>;
+    fn read_at(&self, offset: u64, length: usize) -> BoxFuture<'_, std::io::Result<Bytes>>;
 }
 
 /// What all clones share.

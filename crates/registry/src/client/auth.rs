@@ -17,7 +17,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use tokio::time::Instant;
 
 /// How long a token lives where its server does not say; the protocol's own default.
-const TOKEN_LIFE: Duration = Duration::from_secs(60);
+const TOKEN_LIFE: Duration = Duration::from_mins(1);
 
 /// A longer life is not believed: the clock of this process need not run while a machine sleeps.
 const MAX_TOKEN_LIFE: Duration = Duration::from_hours(24);

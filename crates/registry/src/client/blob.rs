@@ -15,8 +15,6 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use http::header::{HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::Instant;
 use url::Url;
 
 use super::auth::Scope;
@@ -24,7 +22,7 @@ use super::counters::Kind;
 use super::error::ClientError;
 use super::exchange::{Answer, Ask, Body, To};
 use super::manifest::found;
-use super::options::Tuning;
+use super::sink::{Sink, blocking};
 use super::substitute::Purpose;
 use super::{Endpoint, Fetched, Repository, Shared, stoppable};
 
@@ -226,7 +224,7 @@ impl Shared {
             let opened = async {
                 let answer = self.send(&endpoint, &ask).await?;
                 let Some(answer) = found(answer, &endpoint).await? else { return Ok(None) };
-                reading(answer, range.clone()).map(Some)
+                reading(answer, range.as_ref()).map(Some)
             };
             match opened.await {
                 Ok(stream) => return Ok(stream),
@@ -338,11 +336,11 @@ async fn receive(
 /// The body as a stream of exactly `range`, also where the registry sends the whole blob.
 fn reading(
     mut answer: Answer,
-    range: Option<Range<u64>>,
+    range: Option<&Range<u64>>,
 ) -> Result<BoxStream<'static, Result<Bytes, ClientError>>, ClientError> {
     // Whoever reads may take his time: that must not keep others from asking.
     answer.permit = None;
-    let (skip, take) = match (&range, answer.status()) {
+    let (skip, take) = match (range, answer.status()) {
         (None, _) => (0, u64::MAX),
         (Some(range), StatusCode::PARTIAL_CONTENT) => {
             let came = answer.header("content-range").and_then(ContentRange::parse);
@@ -401,142 +399,6 @@ impl ContentRange {
         let total = if total == "*" { None } else { Some(total.parse().ok()?) };
         Some(Self { bytes: start..end, total })
     }
-}
-
-/// Gathers what comes from the line into pieces worth a write, and writes one while the next one comes.
-struct Sink<'a> {
-    digest: Digest,
-    tuning: Tuning,
-    ctx: &'a Ctx,
-    hand: Hand,
-    buffer: Vec<u8>,
-    /// Where in the blob the buffer begins.
-    offset: u64,
-    spare: Option<Vec<u8>>,
-    taken_bytes: u64,
-    noted: Instant,
-}
-
-/// Who has the writer.
-enum Hand {
-    Ours(Box<BlobWriter>),
-    Disk(JoinHandle<Written>),
-    /// It failed.
-    Nobody,
-}
-
-struct Written {
-    writer: Box<BlobWriter>,
-    buffer: Vec<u8>,
-    result: Result<(), StoreError>,
-}
-
-impl<'a> Sink<'a> {
-    fn new(writer: BlobWriter, digest: Digest, tuning: Tuning, ctx: &'a Ctx) -> Self {
-        Self {
-            digest,
-            tuning,
-            ctx,
-            hand: Hand::Ours(Box::new(writer)),
-            buffer: Vec::new(),
-            offset: 0,
-            spare: None,
-            taken_bytes: 0,
-            noted: Instant::now(),
-        }
-    }
-
-    async fn put(&mut self, at: u64, mut bytes: &[u8]) -> Result<(), ClientError> {
-        if at != self.offset + self.buffer.len() as u64 {
-            self.flush().await?;
-            self.offset = at;
-        }
-        self.taken_bytes += bytes.len() as u64;
-        self.ctx
-            .events
-            .emit(Event::TransferAdvanced { blob: self.digest, bytes: bytes.len() as u64 });
-        while !bytes.is_empty() {
-            let room = self.tuning.write_bytes - self.buffer.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.buffer.extend_from_slice(now);
-            bytes = later;
-            if self.buffer.len() == self.tuning.write_bytes {
-                self.flush().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the buffer to the disk, once it is done with the one before.
-    async fn flush(&mut self) -> Result<(), ClientError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let mut writer = self.take().await?;
-        let buffer = std::mem::replace(&mut self.buffer, self.spare.take().unwrap_or_default());
-        let offset = self.offset;
-        self.offset += buffer.len() as u64;
-        let is_time = self.noted.elapsed() >= self.tuning.checkpoint_every;
-        if is_time {
-            self.noted = Instant::now();
-        }
-        self.hand = Hand::Disk(spawn_blocking(move || {
-            let mut result = writer.write_at(offset, &buffer);
-            if is_time && result.is_ok() {
-                result = writer.checkpoint();
-            }
-            Written { writer, buffer, result }
-        }));
-        Ok(())
-    }
-
-    /// The writer, when the disk is done.
-    async fn take(&mut self) -> Result<Box<BlobWriter>, ClientError> {
-        // Polled in place: if this future is dropped here, the writer is not lost.
-        if let Hand::Disk(writing) = &mut self.hand {
-            let written = writing.await;
-            self.hand = Hand::Nobody;
-            let Written { writer, mut buffer, result } = written.map_err(ClientError::Thread)?;
-            buffer.clear();
-            self.spare = Some(buffer);
-            self.hand = Hand::Ours(writer);
-            result.map_err(|source| ClientError::Store { blob: self.digest, source })?;
-        }
-        match std::mem::replace(&mut self.hand, Hand::Nobody) {
-            Hand::Ours(writer) => Ok(writer),
-            Hand::Disk(_) | Hand::Nobody => Err(ClientError::Cancelled),
-        }
-    }
-
-    /// What is still missing, with everything that came so far written.
-    async fn gaps(&mut self) -> Result<Vec<Range<u64>>, ClientError> {
-        self.flush().await?;
-        let writer = self.take().await?;
-        let gaps = writer.gaps();
-        self.hand = Hand::Ours(writer);
-        Ok(gaps)
-    }
-
-    /// Writes what is left and gives the writer back.
-    async fn close(mut self) -> Result<BlobWriter, ClientError> {
-        let flushed = self.flush().await;
-        let writer = self.take().await?;
-        match flushed {
-            Ok(()) => Ok(*writer),
-            Err(err) => {
-                // Dropping it waits for the disk.
-                blocking(move || drop(writer)).await?;
-                Err(err)
-            }
-        }
-    }
-}
-
-/// Runs what waits for the disk off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ClientError> {
-    spawn_blocking(work).await.map_err(ClientError::Thread)
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use airlift_spec::Secret;
 use base64::Engine as _;
+use http::HeaderValue;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::auth::basic_header;
 use super::error::{ClientError, clean};
 use super::options::ClientOptions;
 
@@ -35,6 +37,18 @@ pub(crate) enum Credential {
     Bearer(Secret<String>),
 }
 
+impl Credential {
+    /// The credential as a name and a password; an access token is neither.
+    pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Password { user, password } | Self::Identity { user, token: password } => {
+                Some(basic_header(user, password))
+            }
+            Self::Bearer(_) => None,
+        }
+    }
+}
+
 /// What the user's files say, most specific first.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials {
@@ -42,6 +56,8 @@ pub(crate) struct Credentials {
     docker_config: File,
     helper_dirs: Vec<PathBuf>,
     helper_timeout: Duration,
+    /// What helpers said, by helper and host. Held while one is asked, so that each is asked once.
+    answers: tokio::sync::Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,10 +108,11 @@ impl Credentials {
             docker_config: read(&options.docker_config, "docker's config.json")?,
             helper_dirs: options.helper_dirs.clone(),
             helper_timeout: options.tuning.helper_timeout,
+            answers: tokio::sync::Mutex::default(),
         })
     }
 
-    /// What is known for `host/path`. Asking a helper starts a process: the caller remembers the answer.
+    /// What is known for `host/path`.
     pub(crate) async fn find(
         &self,
         host: &str,
@@ -103,7 +120,7 @@ impl Credentials {
     ) -> Result<Option<Credential>, ClientError> {
         for file in [&self.auth_json, &self.docker_config] {
             if let Some((helper, is_for_host)) = file.helper(host) {
-                match self.ask(helper, host).await {
+                match self.ask_once(helper, host).await {
                     Ok(Some(found)) => return Ok(Some(found)),
                     Ok(None) => {}
                     // A store for everything that is broken must not stop an anonymous pull.
@@ -116,6 +133,17 @@ impl Credentials {
             }
         }
         Ok(None)
+    }
+
+    async fn ask_once(&self, helper: &str, host: &str) -> Result<Option<Credential>, ClientError> {
+        let mut answers = self.answers.lock().await;
+        let key = (helper.to_owned(), host.to_owned());
+        if let Some(known) = answers.get(&key) {
+            return Ok(known.clone());
+        }
+        let answer = self.ask(helper, host).await?;
+        answers.insert(key, answer.clone());
+        Ok(answer)
     }
 
     async fn ask(&self, helper: &str, host: &str) -> Result<Option<Credential>, ClientError> {

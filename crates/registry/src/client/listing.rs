@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use airlift_spec::oci::{MAX_MANIFEST_BYTES, media_type, referrers_tag};
+use airlift_spec::oci::{media_type, referrers_tag};
 use airlift_spec::{Ctx, Descriptor, Digest, Manifest};
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -19,7 +19,7 @@ use super::{Endpoint, Referrers, Shared};
 
 /// Pages of one list; with 1,000 tags a page, more than any registry holds.
 const MAX_PAGES: usize = 10_000;
-const MAX_PAGE_BYTES: usize = MAX_MANIFEST_BYTES as usize;
+const MAX_PAGE_BYTES: usize = 8 << 20;
 
 const HAS_API: u8 = 1;
 const HAS_NO_API: u8 = 2;

@@ -14,8 +14,6 @@ use super::error::ClientError;
 use super::exchange::{Answer, Ask, Body, To};
 use super::{Endpoint, FetchedManifest, Shared};
 
-const LIMIT: usize = MAX_MANIFEST_BYTES as usize;
-
 impl Shared {
     pub(crate) async fn manifest_at(
         self: &Arc<Self>,
@@ -53,8 +51,9 @@ impl Shared {
         }
         let claimed = answer.digest();
         let declared = content_type(&answer);
-        let bytes = answer.small_body(LIMIT).await?;
-        if bytes.len() > LIMIT {
+        let limit = usize::try_from(MAX_MANIFEST_BYTES).expect("a few MiB");
+        let bytes = answer.small_body(limit).await?;
+        if bytes.len() > limit {
             return Err(too_large(bytes.len() as u64));
         }
         let digest = match wanted.parse::<Digest>() {
@@ -82,7 +81,7 @@ impl Shared {
         let mut tries = self.tries(&endpoint, &ask.what, ctx);
         loop {
             match self.try_describe(&endpoint, &ask, wanted).await {
-                Ok(Described::Is(descriptor)) => return Ok(Some(descriptor)),
+                Ok(Described::Is(descriptor)) => return Ok(Some(*descriptor)),
                 Ok(Described::Absent) => return Ok(None),
                 // Some registries say too little in a HEAD: the bytes themselves tell.
                 Ok(Described::Unclear) => {
@@ -111,7 +110,7 @@ impl Shared {
         else {
             return Ok(Described::Unclear);
         };
-        Ok(Described::Is(Descriptor::new(&media_type, digest, size)))
+        Ok(Described::Is(Box::new(Descriptor::new(&media_type, digest, size))))
     }
 
     pub(crate) async fn push_manifest(
@@ -181,7 +180,7 @@ impl Shared {
 }
 
 enum Described {
-    Is(Descriptor),
+    Is(Box<Descriptor>),
     Absent,
     Unclear,
 }

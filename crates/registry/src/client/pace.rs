@@ -14,13 +14,15 @@ use tokio::time::Instant;
 pub(crate) struct Window {
     state: Mutex<State>,
     freed: Notify,
-    max: f64,
+    max: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    /// How many may be in flight; its fraction is progress towards one more.
-    limit: f64,
+    /// How many may be in flight.
+    limit: usize,
+    /// Good answers since it last changed.
+    good: usize,
     in_flight: usize,
     /// Doubling still; over at the first sign of overload.
     is_starting: bool,
@@ -40,13 +42,14 @@ pub(crate) struct Permit {
 impl Window {
     pub(crate) fn new(first: usize, max: usize) -> Arc<Self> {
         let state = State {
-            limit: first.clamp(1, max) as f64,
+            limit: first.clamp(1, max),
+            good: 0,
             in_flight: 0,
             is_starting: true,
             closed_until: None,
             cuts: 0,
         };
-        Arc::new(Self { state: Mutex::new(state), freed: Notify::new(), max: max as f64 })
+        Arc::new(Self { state: Mutex::new(state), freed: Notify::new(), max })
     }
 
     /// Waits for a place.
@@ -85,7 +88,7 @@ impl Window {
 
 impl State {
     fn has_room(&self) -> bool {
-        (self.in_flight as f64) + 1.0 <= self.limit.max(1.0)
+        self.in_flight < self.limit
     }
 }
 
@@ -93,8 +96,11 @@ impl Permit {
     /// The registry answered well: there may be room for more.
     pub(crate) fn went_well(&self) {
         let mut state = self.window.lock();
-        let step = if state.is_starting { 1.0 } else { 1.0 / state.limit };
-        state.limit = (state.limit + step).min(self.window.max);
+        state.good += 1;
+        if state.is_starting || state.good >= state.limit {
+            state.good = 0;
+            state.limit = (state.limit + 1).min(self.window.max);
+        }
         drop(state);
         self.window.freed.notify_one();
     }
@@ -110,7 +116,8 @@ impl Permit {
         // One overload is answered to all who are in flight; it counts once.
         if state.cuts == self.cuts {
             state.cuts += 1;
-            state.limit = (state.limit / 2.0).max(1.0);
+            state.good = 0;
+            state.limit = (state.limit / 2).max(1);
         }
     }
 }
@@ -141,7 +148,8 @@ impl Rate {
     /// Waits until `bytes` more fit in.
     pub(crate) async fn take(&self, bytes: u64) {
         let Some(rate) = self.bytes_per_second else { return };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+        let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let until = {
             let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
 
     fn limit(window: &Arc<Window>) -> usize {
-        window.lock().limit as usize
+        window.lock().limit
     }
 
     #[tokio::test]
@@ -184,6 +192,10 @@ mod tests {
         drop(permits);
         window.enter().await.was_too_much(None);
         assert_eq!(limit(&window), 2);
+        window.enter().await.went_well();
+        assert_eq!(limit(&window), 2, "after an overload it grows slowly");
+        window.enter().await.went_well();
+        assert_eq!(limit(&window), 3);
         for _ in 0..3 {
             window.enter().await.was_too_much(None);
         }

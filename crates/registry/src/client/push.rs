@@ -1,36 +1,26 @@
 //! Blobs on their way out: mounted, whole, or in chunks that can be gone on with.
 //!
-//! ```text
-//! <state>/uploads/<hex>.json    where an unfinished upload goes on; <hex> names registry, repository and blob
-//! ```
-//!
-//! **Concurrency.** The file is held by flock while its upload runs; who comes second uploads without a note.
-//! **Crash.** A note that was cut is no note; one that leads nowhere costs one request and a new start. The
-//! `Location` in it may let its bearer write to that upload: the file is the owner's alone.
+//! A session that a registry forgot is begun anew; where an upload stands is always the registry's word, asked for after
+//! every failure. The bytes are checked there: a registry that received others says so, and that ends the push.
 
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use airlift_spec::error::chain;
 use airlift_spec::{Algorithm, Ctx, Descriptor, Digest, Event, Explain as _};
-use fs_err as fs;
-use fs_err::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;
-use super::blob::blocking;
 use super::counters::Kind;
 use super::error::ClientError;
 use super::exchange::{Answer, Ask, Body, To};
+use super::note::Note;
+use super::sink::blocking;
 use super::{BlobPush, BlobSource, Endpoint, Habits, Repository, Shared};
 
 /// Chunks are not made smaller than this, however much a registry dislikes them.
 const MIN_CHUNK_BYTES: u64 = 1 << 20;
-/// A note is a few hundred bytes, most of them the registry's `Location`.
-const MAX_NOTE_BYTES: u64 = 64 << 10;
 
 /// One blob on its way to one repository.
 struct Upload<'a> {
@@ -315,7 +305,7 @@ impl Shared {
             match self.send_chunk(upload, current, end).await {
                 Ok(()) => keep(note, current)?,
                 Err(err) => {
-                    return Err(self.judge_chunk(err, current.offset, chunk_bytes, session));
+                    return Err(judge_chunk(err, current.offset, chunk_bytes, session));
                 }
             }
         }
@@ -355,40 +345,6 @@ impl Shared {
             }
             StatusCode::NOT_FOUND => Err(forgotten(upload.endpoint)),
             _ => Err(upload.refusal(answer).await),
-        }
-    }
-
-    /// What a failed chunk means for the ones after it.
-    fn judge_chunk(
-        &self,
-        err: ClientError,
-        offset: u64,
-        chunk_bytes: &mut u64,
-        session: &mut Option<Session>,
-    ) -> ChunkError {
-        match err.status() {
-            // The registry stands elsewhere than we thought: it is asked, and gone on from there.
-            Some(StatusCode::RANGE_NOT_SATISFIABLE) => ChunkError::Other(ClientError::Protocol {
-                registry: registry_of(&err),
-                what: "it stands elsewhere in the upload than it said".to_owned(),
-            }),
-            Some(StatusCode::PAYLOAD_TOO_LARGE) if *chunk_bytes > MIN_CHUNK_BYTES => {
-                *chunk_bytes = (*chunk_bytes / 4).max(MIN_CHUNK_BYTES);
-                ChunkError::Other(ClientError::Protocol {
-                    registry: registry_of(&err),
-                    what: "a chunk was too large for it".to_owned(),
-                })
-            }
-            Some(status) if offset == 0 && takes_no_chunks(status) => {
-                *session = None;
-                ChunkError::Refused(err)
-            }
-            _ => {
-                if is_forgotten(&err) {
-                    *session = None;
-                }
-                ChunkError::Other(err)
-            }
         }
     }
 
@@ -489,6 +445,39 @@ impl<'a> Upload<'a> {
     }
 }
 
+/// What a failed chunk means for the ones after it.
+fn judge_chunk(
+    err: ClientError,
+    offset: u64,
+    chunk_bytes: &mut u64,
+    session: &mut Option<Session>,
+) -> ChunkError {
+    match err.status() {
+        // The registry stands elsewhere than we thought: it is asked, and gone on from there.
+        Some(StatusCode::RANGE_NOT_SATISFIABLE) => ChunkError::Other(ClientError::Protocol {
+            registry: registry_of(&err),
+            what: "it stands elsewhere in the upload than it said".to_owned(),
+        }),
+        Some(StatusCode::PAYLOAD_TOO_LARGE) if *chunk_bytes > MIN_CHUNK_BYTES => {
+            *chunk_bytes = (*chunk_bytes / 4).max(MIN_CHUNK_BYTES);
+            ChunkError::Other(ClientError::Protocol {
+                registry: registry_of(&err),
+                what: "a chunk was too large for it".to_owned(),
+            })
+        }
+        Some(status) if offset == 0 && takes_no_chunks(status) => {
+            *session = None;
+            ChunkError::Refused(err)
+        }
+        _ => {
+            if is_forgotten(&err) {
+                *session = None;
+            }
+            ChunkError::Other(err)
+        }
+    }
+}
+
 fn open(endpoint: &Endpoint, what: String, query: &str, scope: Scope) -> Ask<'static> {
     Ask {
         kind: Kind::Upload,
@@ -542,62 +531,4 @@ fn registry_of(err: &ClientError) -> String {
 
 fn keep(note: Option<&Note>, session: &Session) -> Result<(), ClientError> {
     note.map_or(Ok(()), |note| note.write(&session.location))
-}
-
-/// Where an upload goes on, on disk and held by us.
-#[derive(Debug)]
-struct Note {
-    file: fs::File,
-    is_new: bool,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct NoteWire {
-    format: u32,
-    location: String,
-}
-
-impl Note {
-    fn open(folder: &Path, name: &str) -> Result<Option<Self>, ClientError> {
-        let path = folder.join(format!("{name}.json"));
-        let failed = |source| ClientError::State { path: path.clone(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(err)) => return Err(failed(err)),
-        }
-        let is_new = file.metadata().map_err(failed)?.len() == 0;
-        Ok(Some(Self { file, is_new }))
-    }
-
-    fn read(&self) -> Option<Url> {
-        let mut text = Vec::new();
-        (&self.file).take(MAX_NOTE_BYTES).read_to_end(&mut text).ok()?;
-        let wire: NoteWire = serde_json::from_slice(&text).ok()?;
-        (wire.format == 1).then(|| Url::parse(&wire.location).ok())?
-    }
-
-    fn write(&self, location: &Url) -> Result<(), ClientError> {
-        let wire = NoteWire { format: 1, location: location.to_string() };
-        let text = serde_json::to_vec(&wire).expect("a number and a text are JSON");
-        let written = self.file.set_len(0).and_then(|()| self.file.write_all_at(&text, 0));
-        written.map_err(|source| self.failed(source))
-    }
-
-    fn remove(self) -> Result<(), ClientError> {
-        fs::remove_file(self.file.path()).map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: std::io::Error) -> ClientError {
-        ClientError::State { path: self.file.path().to_owned(), source }
-    }
 }
