@@ -29,6 +29,7 @@ use crate::receipt::ReceiptError;
 
 mod attach;
 mod blobs;
+mod draft;
 mod error;
 mod plan;
 mod report;

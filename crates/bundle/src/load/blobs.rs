@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use airlift_registry::client::{BlobPush, BlobSource, Client, Repository};
+use airlift_registry::client::{BlobPush, BlobSource, Client, ClientError, Repository};
 use airlift_spec::{Class, Ctx, Descriptor, Digest, Explain as _};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::plan::{BlobPlan, Failure};
 use super::report::Tally;
 use super::{LoadOptions, Target};
-use crate::{Availability, Sources};
+use crate::{Availability, BundleError, Sources};
 
 /// The blobs of a plan, and where each of them is by now.
 pub(super) struct Blobs<'a> {
@@ -102,13 +102,23 @@ impl<'a> Blobs<'a> {
         let blob = Descriptor::new("application/octet-stream", *digest, bytes);
         let place = self.target.repository(to);
         let pushed = self.target.client.push_blob(&place, &blob, source.as_ref(), self.ctx).await;
-        match pushed.map_err(|err| Failure::of(&err))? {
+        match pushed.map_err(|err| why(&err))? {
             BlobPush::Sent => self.tally.sent(bytes),
             BlobPush::Mounted => self.tally.mounted(true),
             BlobPush::Present => {}
         }
         Ok(())
     }
+}
+
+/// What the client calls a broken source may be a damaged volume: then that is what it is.
+fn why(err: &ClientError) -> Failure {
+    if let ClientError::Source { source, .. } = err
+        && let Some(inner) = source.get_ref().and_then(|inner| inner.downcast_ref::<BundleError>())
+    {
+        return Failure::of(inner);
+    }
+    Failure::of(err)
 }
 
 /// A blob of another repository of the same registry, where neither mounting works nor any source has it.

@@ -28,6 +28,8 @@ pub enum LoadError {
     Placement(#[source] PlacementError),
     #[error("failed to write to the store")]
     Store(#[source] StoreError),
+    #[error("a thread of the load failed")]
+    Thread(#[source] tokio::task::JoinError),
     #[error("the load was cancelled")]
     Cancelled,
 }
@@ -42,6 +44,7 @@ impl Explain for LoadError {
             Self::Placement(source) => source.class(),
             Self::Store(source) => source.class(),
             Self::Contended { .. } => Class::Network,
+            Self::Thread(_) => Class::Bug,
             Self::Cancelled => Class::Cancelled,
         }
     }
@@ -55,7 +58,7 @@ impl Explain for LoadError {
             Self::Placement(source) => source.help(),
             Self::Store(source) => source.help(),
             Self::Contended { .. } => Some("run it again when the other load is done".to_owned()),
-            Self::Cancelled => None,
+            Self::Thread(_) | Self::Cancelled => None,
         }
     }
 }

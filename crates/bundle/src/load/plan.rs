@@ -108,9 +108,6 @@ pub enum Lack {
 pub struct ManifestStep {
     pub digest: Digest,
     pub media_type: String,
-    /// The repository of the registry that has it, where no source does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub copied_from: Option<String>,
 }
 
 /// Where a blob is missing in the registry, and where it is.

@@ -18,7 +18,6 @@ use super::plan::{
 };
 use super::report::{Fate, LoadReport, Outcome, Tally};
 use super::request::Request;
-use super::survey::manifest_bytes;
 use super::tags::decide_again;
 use super::{LoadError, LoadOptions, Target};
 use crate::Sources;
@@ -55,8 +54,9 @@ pub async fn run(
         findings: Mutex::new(plan.findings.clone()),
         attached: Mutex::new(Vec::new()),
     };
-    let ran = ctx.cancel.run_until_cancelled(load.go()).await;
-    ran.ok_or(LoadError::Cancelled)
+    let report =
+        ctx.cancel.run_until_cancelled(Box::pin(load.go())).await.ok_or(LoadError::Cancelled)?;
+    if report.class() == Some(Class::Cancelled) { Err(LoadError::Cancelled) } else { Ok(report) }
 }
 
 struct Load<'a> {
@@ -135,7 +135,7 @@ impl Load<'_> {
     async fn push(&self, index: usize) -> Fate {
         let artifact = &self.plan.artifacts[index];
         let item = artifact.reference.to_string();
-        match self.push_artifact(index, artifact).await {
+        match Box::pin(self.push_artifact(index, artifact)).await {
             Ok(()) => {
                 self.ctx.events.emit(Event::ItemFinished { item });
                 Fate::Pushed
@@ -174,8 +174,7 @@ impl Load<'_> {
         artifact: &ArtifactPlan,
         step: &ManifestStep,
     ) -> Result<(), Failure> {
-        let bytes = manifest_bytes(self.sources, self.target, step, self.ctx).await?;
-        let bytes = bytes.ok_or_else(|| vanished(&step.digest))?;
+        let (_, bytes) = self.manifest(artifact, &step.digest).await?;
         let wanted = step.digest.to_string();
         let is_index = artifact.is_sparse && step.digest == artifact.digest;
         self.put(&artifact.repository, &wanted, &step.media_type, &bytes, is_index).await?;
@@ -196,7 +195,7 @@ impl Load<'_> {
             self.target.client.push_manifest(&place, wanted, media_type, bytes, self.ctx).await;
         match pushed {
             Ok(_) => Ok(()),
-            Err(err) if is_sparse && err.to_string().contains("MANIFEST_BLOB_UNKNOWN") => {
+            Err(err) if is_sparse && err.code() == Some("MANIFEST_BLOB_UNKNOWN") => {
                 Err(sparse_refusal(&self.target.host))
             }
             Err(err) => Err(Failure::of(&err)),
@@ -225,11 +224,6 @@ impl Load<'_> {
         artifact: &ArtifactPlan,
         digest: &Digest,
     ) -> Result<(String, Bytes), Failure> {
-        let gone = || vanished(digest);
-        if let Some(step) = artifact.manifests.iter().find(|step| step.digest == *digest) {
-            let bytes = manifest_bytes(self.sources, self.target, step, self.ctx).await?;
-            return Ok((step.media_type.clone(), bytes.ok_or_else(gone)?));
-        }
         let read = self.sources.read_small(digest, MAX_MANIFEST_BYTES).await;
         if let Some(bytes) = read.map_err(|err| Failure::of(&err))? {
             let manifest = Manifest::parse(&bytes, None).map_err(|err| Failure::of(&err))?;
@@ -237,7 +231,7 @@ impl Load<'_> {
         }
         let place = self.target.repository(&artifact.repository);
         let fetched = self.target.client.manifest(&place, &digest.to_string(), self.ctx).await;
-        let fetched = fetched.map_err(|err| Failure::of(&err))?.ok_or_else(gone)?;
+        let fetched = fetched.map_err(|err| Failure::of(&err))?.ok_or_else(|| vanished(digest))?;
         Ok((fetched.media_type, Bytes::from(fetched.bytes)))
     }
 
@@ -257,6 +251,7 @@ impl Load<'_> {
         // A large load takes hours; somebody else may have set the tag meanwhile.
         let now = self.target.client.describe(&place, &step.tag, self.ctx).await;
         let now = now.map_err(|err| Failure::of(&err))?.map(|found| found.digest);
+        let now = self.as_we_name_it(artifact, now, &step.digest).await?;
         let policy = self.options.tags;
         match (decide_again(now, step.found, step.digest, &step.action, policy), now) {
             (TagAction::Keep, _) => Ok(()),
@@ -268,6 +263,22 @@ impl Load<'_> {
             (TagAction::Set | TagAction::Move, _) => {
                 self.set_tag(artifact, &step.tag, &step.digest).await
             }
+        }
+    }
+
+    /// A registry may name what a tag points to by another algorithm than the one that we know it by.
+    async fn as_we_name_it(
+        &self,
+        artifact: &ArtifactPlan,
+        found: Option<Digest>,
+        wanted: &Digest,
+    ) -> Result<Option<Digest>, Failure> {
+        match found {
+            Some(found) if found.algorithm() != wanted.algorithm() => {
+                let (_, bytes) = self.manifest(artifact, wanted).await?;
+                Ok(Some(if found.matches(&bytes) { *wanted } else { found }))
+            }
+            found => Ok(found),
         }
     }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::oci::{MAX_MANIFEST_BYTES, Manifest};
 use airlift_spec::placement::keep_alive_tag;
-use airlift_spec::{Ctx, Descriptor, Digest, Finding, Reference};
-use bytes::Bytes;
+use airlift_spec::{Class, Ctx, Descriptor, Digest, Finding, Reference};
 use futures::stream::{self, StreamExt as _};
 
+use super::draft::{Draft, FoundBlob, Place, There};
 use super::plan::{
-    ArtifactPlan, AttachStep, BlobPlan, FORMAT, Failure, Lack, LoadPlan, ManifestStep, Missing,
-    State, TagAction, TagStep,
+    ArtifactPlan, AttachStep, BlobPlan, FORMAT, Failure, Lack, LoadPlan, Missing, State, TagAction,
+    TagStep,
 };
 use super::tags::{self, Claims};
 use super::wish::{self, Wish};
@@ -34,7 +34,9 @@ pub async fn plan(
     ctx: &Ctx,
 ) -> Result<LoadPlan, LoadError> {
     let surveyed = ctx.cancel.run_until_cancelled(survey(sources, target, options, ctx));
-    surveyed.await.unwrap_or(Err(LoadError::Cancelled))
+    let plan = surveyed.await.unwrap_or(Err(LoadError::Cancelled))?;
+    let is_cancelled = |artifact: &ArtifactPlan| matches!(&artifact.state, State::Failed(failure) if failure.class == Class::Cancelled);
+    if plan.artifacts.iter().any(is_cancelled) { Err(LoadError::Cancelled) } else { Ok(plan) }
 }
 
 async fn survey(
@@ -92,11 +94,6 @@ fn needed(
     blobs
 }
 
-/// A place in the registry: a repository, and a tag or digest in it.
-type Place = (String, String);
-/// What a place holds, or why the registry would not say.
-type There = BTreeMap<Place, Result<Option<Digest>, Failure>>;
-
 struct Survey<'a> {
     sources: &'a Sources,
     target: &'a Target,
@@ -104,27 +101,6 @@ struct Survey<'a> {
     ctx: &'a Ctx,
     /// What the registry's states say, by stack.
     states: BTreeMap<String, Receipt>,
-}
-
-/// An artifact's plan in the making.
-struct Draft<'a> {
-    wish: &'a Wish,
-    failure: Option<Failure>,
-    /// Manifests that are not there, and those on cosign tags that are to be written.
-    lacking: BTreeSet<Digest>,
-    found: BTreeMap<Digest, FoundManifest>,
-    missing: BTreeSet<Missing>,
-    blobs: BTreeSet<Digest>,
-    tags: Vec<TagStep>,
-    attach: Vec<AttachStep>,
-    findings: Vec<Finding>,
-}
-
-/// A manifest that has to be pushed, understood.
-struct FoundManifest {
-    manifest: Manifest,
-    /// The repository of the registry that has it, where no source does.
-    copied_from: Option<String>,
 }
 
 impl Survey<'_> {
@@ -137,6 +113,9 @@ impl Survey<'_> {
             questions.extend(tags.map(|tag| (wish.repository.clone(), tag.clone())));
         }
         let mut there = self.ask(questions).await;
+        for wish in wishes {
+            self.name_as_we_do(wish, &mut there).await;
+        }
         let mut questions = BTreeSet::new();
         for wish in wishes {
             let tagged = there.get(&(wish.repository.clone(), wish.tag.clone()));
@@ -150,6 +129,21 @@ impl Survey<'_> {
         questions.retain(|question| !there.contains_key(question));
         there.extend(self.ask(questions).await);
         there
+    }
+
+    /// A registry may name what a tag points to by another algorithm than the one that we know it by.
+    async fn name_as_we_do(&self, wish: &Wish, there: &mut There) {
+        let place = (wish.repository.clone(), wish.tag.clone());
+        let Some(Ok(Some(found))) = there.get_mut(&place) else { return };
+        if found.algorithm() == wish.top.algorithm() {
+            return;
+        }
+        // What cannot be read is compared by name, and found different: that is reported as it is.
+        if let Ok(Some(bytes)) = self.sources.read_small(&wish.top, MAX_MANIFEST_BYTES).await
+            && found.matches(&bytes)
+        {
+            *found = wish.top;
+        }
     }
 
     async fn ask(&self, questions: BTreeSet<Place>) -> There {
@@ -300,24 +294,12 @@ impl Survey<'_> {
         }
     }
 
-    async fn find_manifest(&self, digest: &Digest) -> Result<Result<FoundManifest, Lack>, Failure> {
-        let parse = |bytes: &[u8], outside: Option<&str>| {
-            Manifest::parse(bytes, outside).map_err(|err| Failure::of(&err))
-        };
+    async fn find_manifest(&self, digest: &Digest) -> Result<Result<Manifest, Lack>, Failure> {
         let read = self.sources.read_small(digest, MAX_MANIFEST_BYTES).await;
-        if let Some(bytes) = read.map_err(|err| Failure::of(&err))? {
-            let manifest = parse(&bytes, None)?;
-            return Ok(Ok(FoundManifest { manifest, copied_from: None }));
+        match read.map_err(|err| Failure::of(&err))? {
+            Some(bytes) => Manifest::parse(&bytes, None).map(Ok).map_err(|err| Failure::of(&err)),
+            None => Ok(Err(self.lack(digest).await?)),
         }
-        let lack = self.lack(digest).await?;
-        let Lack::LeftOut { repository } = &lack else { return Ok(Err(lack)) };
-        let Some(place) = self.place(repository) else { return Ok(Err(lack)) };
-        let wanted = digest.to_string();
-        let answer =
-            self.target.client.manifest(&self.target.repository(&place), &wanted, self.ctx).await;
-        let Some(fetched) = answer.map_err(|err| Failure::of(&err))? else { return Ok(Err(lack)) };
-        let manifest = parse(&fetched.bytes, Some(&fetched.media_type))?;
-        Ok(Ok(FoundManifest { manifest, copied_from: Some(place) }))
     }
 
     /// Why the sources do not give `digest`.
@@ -470,9 +452,6 @@ impl Survey<'_> {
     }
 }
 
-/// Where a blob is and is not, and why it cannot be had.
-type FoundBlob = Result<(BlobPlan, Option<Lack>), Failure>;
-
 fn tag_conflict(wish: &Wish, why: &str) -> Finding {
     let object = format!("{}:{}", wish.repository, wish.tag);
     Finding::error("tag-conflict", object, why).of(&wish.reference)
@@ -504,132 +483,4 @@ impl Others<'_> {
         }
         Ok(Claims::of(own, &self.known[&wish.stack], &wish.repository, &wish.tag))
     }
-}
-
-impl<'a> Draft<'a> {
-    fn new(wish: &'a Wish, there: &There) -> Self {
-        let cosign = wish.cosign.iter().map(|cosign| cosign.tag.clone());
-        let digests = wish.manifests().map(|digest| digest.to_string());
-        let mut places = cosign.chain([wish.tag.clone()]).chain(digests);
-        let answer = |wanted: String| there.get(&(wish.repository.clone(), wanted));
-        let failure = places.find_map(|wanted| answer(wanted)?.as_ref().err().cloned());
-        let is_there = |digest: &Digest| matches!(answer(digest.to_string()), Some(Ok(Some(_))));
-        Self {
-            wish,
-            failure,
-            lacking: wish.manifests().filter(|digest| !is_there(digest)).collect(),
-            found: BTreeMap::new(),
-            missing: BTreeSet::new(),
-            blobs: BTreeSet::new(),
-            tags: Vec::new(),
-            attach: Vec::new(),
-            findings: Vec::new(),
-        }
-    }
-
-    fn can_be_pushed(&self) -> bool {
-        self.failure.is_none() && self.missing.is_empty()
-    }
-
-    /// The blobs of the manifests to push. An entry of an index that is no manifest is one too.
-    fn blobs_of_found(&self) -> impl Iterator<Item = &Descriptor> {
-        let is_blob = |entry: &&Descriptor| {
-            !entry.is_manifest() && !self.wish.left_out.contains(&entry.digest)
-        };
-        self.found.values().flat_map(move |found| {
-            found.manifest.blobs.iter().chain(found.manifest.manifests.iter().filter(is_blob))
-        })
-    }
-
-    fn take_blobs(&mut self, answers: &BTreeMap<Digest, FoundBlob>) {
-        let wanted: Vec<Digest> = self.blobs_of_found().map(|blob| blob.digest).collect();
-        for digest in wanted {
-            match answers.get(&digest) {
-                Some(Ok((_, Some(lack)))) => {
-                    self.missing.insert(Missing { digest, lack: lack.clone() });
-                }
-                Some(Ok((plan, None))) if plan.to.contains(&self.wish.repository) => {
-                    self.blobs.insert(digest);
-                }
-                Some(Err(failure)) => self.failure = Some(failure.clone()),
-                Some(Ok(_)) | None => {}
-            }
-        }
-    }
-
-    fn finish(mut self, findings: &mut Vec<Finding>) -> ArtifactPlan {
-        findings.append(&mut self.findings);
-        let wish = self.wish;
-        let writes = |step: &TagStep| matches!(step.action, TagAction::Set | TagAction::Move);
-        let state = if let Some(failure) = self.failure.take() {
-            State::Failed(failure)
-        } else if !self.missing.is_empty() {
-            State::Incomplete { missing: std::mem::take(&mut self.missing).into_iter().collect() }
-        } else if self.lacking.is_empty() && self.attach.is_empty() && !self.tags.iter().any(writes)
-        {
-            State::Present
-        } else {
-            State::Push
-        };
-        let cosign = wish.cosign.iter().map(|cosign| cosign.digest);
-        let kept = self.tags.iter().filter(|step| !matches!(step.action, TagAction::Leave { .. }));
-        let kept: BTreeSet<Digest> = kept.map(|step| step.digest).collect();
-        ArtifactPlan {
-            stack: wish.stack.clone(),
-            reference: wish.reference.clone(),
-            repository: wish.repository.clone(),
-            digest: wish.top,
-            state,
-            manifests: self.steps(),
-            blobs: self.blobs.into_iter().collect(),
-            tags: self.tags,
-            attach: self.attach,
-            is_sparse: wish.is_sparse,
-            arrives: wish
-                .manifests()
-                .chain(cosign.filter(|digest| kept.contains(digest)))
-                .collect(),
-        }
-    }
-
-    /// The manifests to push, what an index needs before it. Referrers come last, subjects first.
-    fn steps(&self) -> Vec<ManifestStep> {
-        let mut order: Vec<Digest> = Vec::new();
-        let mut open: Vec<Digest> =
-            self.wish.children.iter().copied().chain([self.wish.top]).collect();
-        while !open.is_empty() {
-            let is_ready = |digest: &Digest| {
-                let found = self.found.get(digest);
-                let below = found.map(|found| found.manifest.manifests.as_slice());
-                !below.unwrap_or_default().iter().any(|child| open.contains(&child.digest))
-            };
-            let (ready, rest): (Vec<_>, Vec<_>) = open.iter().copied().partition(is_ready);
-            // Nothing can hold its own digest, so something is always ready; an empty round must not hang us.
-            open = if ready.is_empty() { Vec::new() } else { rest };
-            order.extend(ready);
-        }
-        order.extend(self.wish.referrers.iter().map(|attached| attached.digest));
-        order.extend(self.wish.cosign.iter().map(|cosign| cosign.digest));
-        let step = |digest: Digest| {
-            let found = self.found.get(&digest)?;
-            let media_type = found.manifest.media_type.clone();
-            Some(ManifestStep { digest, media_type, copied_from: found.copied_from.clone() })
-        };
-        order.into_iter().filter_map(step).collect()
-    }
-}
-
-/// Bytes of a manifest that a plan says is to be pushed.
-pub(super) async fn manifest_bytes(
-    sources: &Sources,
-    target: &Target,
-    step: &ManifestStep,
-    ctx: &Ctx,
-) -> Result<Option<Bytes>, Failure> {
-    if let Some(place) = &step.copied_from {
-        let (place, wanted) = (target.repository(place), step.digest.to_string());
-        let fetched = target.client.manifest(&place, &wanted, ctx).await;
-        return Ok(fetched.map_err(|err| Failure::of(&err))?.map(|found| Bytes::from(found.bytes)));
-    }
-    sources.read_small(&step.digest, MAX_MANIFEST_BYTES).await.map_err(|err| Failure::of(&err))
 }
