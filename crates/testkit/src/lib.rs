@@ -4,9 +4,15 @@
 //! machine cannot do is skipped loudly, or fails where `AIRLIFT_REQUIRE_TOOLS` is set.
 
 mod background;
+pub mod proxy;
+pub mod real;
 pub mod registry;
 pub mod samples;
 pub mod tls;
+pub mod tools;
+pub mod world;
 
+pub use proxy::FaultProxy;
 pub use registry::{Auth, Bearer, Credentials, FakeOptions, FakeRegistry, Fault, On};
 pub use samples::Sample;
+pub use world::World;

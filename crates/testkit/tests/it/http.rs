@@ -37,10 +37,10 @@ pub(crate) fn send(
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("Content-Length: {}\r\n\r\n", body.len());
+    request.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
+    request.push_str("Content-Length: ");
+    request.push_str(&body.len().to_string());
+    request.push_str("\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     // The other side may hang up in the middle: what it said before is what counts.
     let written = stream.write_all(body);

@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod http;
+mod proxy;
+mod real;
 mod registry;
 mod samples;
+mod world;
