@@ -1,6 +1,7 @@
 use airlift_testkit::real::{Kind, RealOptions, RealRegistry};
+use airlift_testkit::registry::Tls;
 use airlift_testkit::tools::{Runner, tool};
-use airlift_testkit::{FakeRegistry, need, samples};
+use airlift_testkit::{FakeOptions, FakeRegistry, need, samples};
 
 use crate::http::{get, send};
 
@@ -76,4 +77,25 @@ fn tools_run_in_a_home_of_their_own() {
     let failed = runner.run(&shell, ["-c", "echo out; echo err >&2; exit 3"]).unwrap();
     assert_eq!(failed.to_string(), "exit: 3\n----- stdout -----\nout\n----- stderr -----\nerr\n");
     assert_eq!(tool("no-such-tool"), None);
+}
+
+#[test]
+fn who_trusts_the_ca_and_shows_a_certificate_is_let_in() {
+    let curl = need!("curl");
+    let runner = Runner::new().unwrap();
+    let options = FakeOptions { tls: Tls::Mutual, ..FakeOptions::default() };
+    let registry = FakeRegistry::with(options);
+    let certificates = registry.certificates();
+    for (name, text) in [
+        ("ca.pem", &certificates.ca_pem),
+        ("client.pem", &certificates.client.certificate_pem),
+        ("client.key", &certificates.client.key_pem),
+    ] {
+        fs_err::write(runner.home().join(name), text).unwrap();
+    }
+    let url = format!("{}/v2/", registry.url());
+    let trusting = ["-sS", "--cacert", "ca.pem", &url];
+    assert!(!runner.run(&curl, trusting).unwrap().is_success(), "no certificate was shown");
+    let known = ["--cert", "client.pem", "--key", "client.key"];
+    assert_eq!(runner.succeed(&curl, known.iter().chain(&trusting)), "{}");
 }
