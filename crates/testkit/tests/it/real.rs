@@ -21,10 +21,12 @@ fn both_real_registries_answer_and_end_with_their_handle() {
 fn a_real_registry_asks_for_the_password_it_was_given() {
     let program = need!("docker-registry");
     // bcrypt of `secret`
-    let htpasswd = "user:$2y$05$7GJH1yQCWcBqYvBYYEkBMOZ9dVIqs8gy0mCJPlLzyzZDKvHeTWJpa\n";
+    let htpasswd = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
     let options = RealOptions { htpasswd: Some(htpasswd.to_owned()), ..RealOptions::default() };
     let registry = RealRegistry::start(&program, &options).unwrap();
     assert_eq!(get(registry.address(), "/v2/").status, 401);
+    let known = [("Authorization", "Basic dXNlcjpzZWNyZXQ=")];
+    assert_eq!(send(registry.address(), "GET", "/v2/", &known, b"").status, 200);
 }
 
 #[test]
