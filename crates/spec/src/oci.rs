@@ -31,9 +31,20 @@ pub mod media_type {
     pub const DOCKER_SCHEMA1_SIGNED: &str =
         "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
-    /// Every manifest type airlift reads, in order of preference, for an `Accept` header.
+    /// Every manifest type airlift reads, in order of preference.
     pub const MANIFESTS: [&str; 5] =
         [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST, OCI_ARTIFACT];
+
+    /// What an `Accept` header says. Schema 1 comes last: it is asked for only to be refused by its name, where a
+    /// registry would otherwise say that there is no such image.
+    pub const ACCEPTED: [&str; 6] = [
+        OCI_INDEX,
+        OCI_MANIFEST,
+        DOCKER_INDEX,
+        DOCKER_MANIFEST,
+        OCI_ARTIFACT,
+        DOCKER_SCHEMA1_SIGNED,
+    ];
 
     pub fn is_index(media_type: &str) -> bool {
         matches!(media_type, OCI_INDEX | DOCKER_INDEX)
@@ -271,6 +282,12 @@ pub fn referrers_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), &hex[..hex.len().min(64)])
 }
 
+/// The digest whose referrers a fallback tag keeps, if it is one.
+pub fn referrers_subject(tag: &str) -> Option<Digest> {
+    let digest: Digest = tag.replacen('-', ":", 1).parse().ok()?;
+    (referrers_tag(&digest) == tag).then_some(digest)
+}
+
 /// Suffixes of the tags that cosign hangs on an image: signature, attestations, SBOM.
 pub const COSIGN_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
 
@@ -368,5 +385,7 @@ mod tests {
     fn a_referrers_tag_is_a_tag_even_for_sha512() {
         let long = Digest::with(crate::Algorithm::Sha512, b"x");
         assert!(crate::reference::is_tag(&referrers_tag(&long)));
+        assert_eq!(referrers_subject(&referrers_tag(&digest(7))), Some(digest(7)));
+        assert_eq!(referrers_subject("latest"), None);
     }
 }

@@ -79,7 +79,8 @@ impl Sample {
         self.blobs.values().map(Bytes::len).chain(manifests).map(|bytes| bytes as u64).sum()
     }
 
-    /// Writes the sample as an OCI image layout into `dir`, its root named `tag` there.
+    /// Writes the sample as an OCI image layout into `dir`, its root named `tag` there, what is said about it
+    /// without a name, and cosign's tags by theirs.
     pub fn write_layout(&self, dir: &Path, tag: &str) -> io::Result<()> {
         let manifests = self.manifests.iter().map(|manifest| (manifest.digest, &manifest.bytes));
         for (digest, bytes) in self.blobs.iter().map(|(d, b)| (*d, b)).chain(manifests) {
@@ -87,14 +88,26 @@ impl Sample {
             fs_err::create_dir_all(path.parent().expect("a blob lies under `blobs/`"))?;
             fs_err::write(path, bytes)?;
         }
-        let mut root = self.root.clone();
-        root.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag.to_owned());
+        let entry = |digest: &Digest, name: Option<&str>| {
+            let manifest = self.manifest(digest);
+            let size = manifest.bytes.len() as u64;
+            let mut entry = Descriptor::new(&manifest.media_type, *digest, size);
+            let name = name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
+            entry.annotations.extend(name);
+            entry
+        };
+        let said = self.referrers().into_iter().map(|(manifest, _)| entry(&manifest.digest, None));
+        let tagged = self.tags.iter().map(|(tag, digest)| entry(digest, Some(tag)));
+        let root = entry(&self.root.digest, Some(tag));
+        let entries: Vec<Descriptor> = [root].into_iter().chain(said).chain(tagged).collect();
         let index =
-            json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [root]});
+            json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries});
         fs_err::write(dir.join("index.json"), index.to_string())?;
         fs_err::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
     }
 }
+
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// `length` bytes that no compressor makes smaller; the same `seed` gives the same bytes.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {

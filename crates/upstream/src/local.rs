@@ -11,7 +11,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use airlift_spec::oci::{MAX_MANIFEST_BYTES, cosign_subject};
+use airlift_spec::oci::{MAX_MANIFEST_BYTES, cosign_subject, referrers_subject};
 use airlift_spec::stack::{self, Stack};
 use airlift_spec::{Algorithm, Descriptor, Digest, Hasher, Manifest, Reference};
 use serde::Deserialize;
@@ -135,6 +135,10 @@ impl LocalImage {
             let bytes = self.read_manifest_now(entry.digest)?.unwrap_or_default();
             // What is no manifest says nothing about the image.
             let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
+            if let Some(subject) = name_of(entry).and_then(referrers_subject) {
+                self.referrers.entry(subject).or_default().extend(manifest.manifests);
+                continue;
+            }
             if let Some(subject) = manifest.subject {
                 self.referrers.entry(subject.digest).or_default().push(entry.clone());
             }
@@ -204,7 +208,10 @@ fn choose(
 ) -> Result<Descriptor, UpstreamError> {
     let is_meant = |entry: &&Descriptor| match name {
         Some(name) => name_of(entry).is_some_and(|found| found == name || last_tag(found) == name),
-        None => name_of(entry).is_none_or(|found| cosign_subject(last_tag(found)).is_none()),
+        None => name_of(entry).is_none_or(|found| {
+            let tag = last_tag(found);
+            cosign_subject(tag).is_none() && referrers_subject(tag).is_none()
+        }),
     };
     let candidates: Vec<&Descriptor> = entries.iter().filter(is_meant).collect();
     let different: BTreeSet<Digest> = candidates.iter().map(|entry| entry.digest).collect();

@@ -104,18 +104,20 @@ impl Shared {
                 Err(err) => failure = Some(err),
             }
         }
+        let mut elsewhere = String::new();
         for url in blob.urls.iter().filter_map(|url| Url::parse(url).ok()) {
             let Some(endpoint) = self.foreign(&url) else { continue };
             match self.fill_from(&endpoint, To::Url(url), blob, sink, ctx).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(err) if err.is_ours() => return Err(err),
-                Err(err) => failure = failure.or(Some(err)),
+                // A vendor's address that does not answer is no reason to say that the registry did not.
+                Err(err) => elsewhere = format!(", nor at {}: {}", endpoint.host.name, chain(&err)),
             }
         }
         Err(failure.unwrap_or_else(|| ClientError::Missing {
             registry: repository.host.clone(),
-            what: format!("blob {} in `{}`", blob.digest, repository.path),
+            what: format!("blob {} in `{}`{elsewhere}", blob.digest, repository.path),
         }))
     }
 

@@ -186,7 +186,7 @@ enum Described {
 }
 
 fn ask(endpoint: &Endpoint, method: Method, wanted: &str) -> Ask<'static> {
-    let accept = HeaderValue::from_str(&media_type::MANIFESTS.join(", "));
+    let accept = HeaderValue::from_str(&media_type::ACCEPTED.join(", "));
     let accept = accept.expect("media types are header values");
     Ask {
         kind: Kind::Manifest,

@@ -1,0 +1,241 @@
+use std::collections::BTreeSet;
+
+use airlift_spec::{Class, Digest, Explain as _};
+use airlift_testkit::registry::{FakeOptions, Fault, On, Referrers};
+use airlift_testkit::samples;
+use airlift_upstream::resolve::{ResolveOptions, Update, check_upstream};
+
+use crate::world::{World, codes};
+
+#[tokio::test]
+async fn an_image_is_pinned_with_what_is_signed_about_it() {
+    for referrers in [Referrers::Api, Referrers::TagOnly] {
+        let world = World::with(FakeOptions { referrers, ..FakeOptions::default() });
+        let sample = samples::signed(&samples::image(1, &[1000]));
+        world.registry.put("ai/app", "1", &sample);
+
+        let lock = world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        let artifact = &lock.artifacts[0];
+        assert_eq!(artifact.digest, Some(sample.root.digest));
+        let types: BTreeSet<&str> =
+            artifact.referrers.iter().filter_map(|said| said.artifact_type.as_deref()).collect();
+        assert_eq!(types, BTreeSet::from([samples::SIGNATURE_TYPE, samples::SBOM_TYPE]));
+        let subjects = artifact.referrers.iter().filter(|said| said.subject != sample.root.digest);
+        assert_eq!(subjects.count(), 1, "the signature of the SBOM is followed too");
+    }
+}
+
+#[tokio::test]
+async fn cosign_tags_are_found_whether_or_not_the_registry_lists_tags() {
+    for refuses in [false, true] {
+        let world = World::new();
+        let sample = samples::cosigned(&samples::image(2, &[1000]));
+        world.registry.put("ai/app", "1", &sample);
+        if refuses {
+            world.registry.fail_always(On::path("/tags/list"), Fault::Status(404, vec![]));
+        }
+        let lock = world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        let tags: BTreeSet<_> =
+            lock.artifacts[0].referrers.iter().filter_map(|said| said.tag.clone()).collect();
+        assert_eq!(tags, sample.tags.keys().cloned().collect(), "refuses: {refuses}");
+    }
+}
+
+#[tokio::test]
+async fn a_platform_subset_keeps_the_index_and_says_what_it_left_out() {
+    let world = World::new();
+    let sample = samples::attested_index(3, &["linux/amd64", "linux/arm64", "linux/s390x"], 500);
+    world.registry.put("ai/app", "1", &sample);
+
+    let lock = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n")).await;
+    let artifact = &lock.artifacts[0];
+    assert_eq!(artifact.digest, Some(sample.root.digest));
+    assert_eq!(artifact.children.len(), 2, "the child and the attestation that names it");
+    assert_eq!(artifact.left_out.len(), 4);
+    assert_eq!(codes(&lock), ["sparse-index"]);
+}
+
+#[tokio::test]
+async fn nested_indexes_are_followed_to_the_end() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::nested_index(4, 500));
+    let whole = world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+    assert_eq!(whole.artifacts[0].children.len(), 4);
+    let part = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/s390x]\n")).await;
+    let kept = &part.artifacts[0].children;
+    assert!(
+        kept.iter().any(|child| child.platform.as_ref().is_some_and(|p| p.architecture == "s390x"))
+    );
+    assert_eq!(part.artifacts[0].left_out.len(), 2);
+}
+
+#[tokio::test]
+async fn a_platform_that_an_image_does_not_offer_is_a_mistake_with_help() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::index(5, &["linux/arm64"], 500));
+    let stack = world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n");
+    let resolution = world.resolve(&stack).await;
+    let error = &resolution.failures[0].error;
+    assert_eq!(error.class(), Class::Input);
+    assert!(error.to_string().contains("it offers linux/arm64"), "{error}");
+    assert_eq!(codes(&resolution.lock), ["unpinned"]);
+}
+
+#[tokio::test]
+async fn schema_1_is_refused_by_name() {
+    let world = World::new();
+    world.registry.put("old/app", "1", &samples::schema1());
+    let resolution = world.resolve(&world.stack(&[("old/app", "1")], "")).await;
+    let text = airlift_spec::error::chain(&resolution.failures[0].error);
+    assert!(text.contains("schema 1"), "{text}");
+    assert_eq!(resolution.failures[0].error.class(), Class::Input);
+}
+
+#[tokio::test]
+async fn one_image_that_fails_does_not_sink_the_rest_and_the_next_run_tries_only_that() {
+    let world = World::new();
+    world.registry.put("ai/good", "1", &samples::image(6, &[100]));
+    let stack = world.stack(&[("ai/good", "1"), ("ai/late", "1")], "");
+    let first = world.resolve(&stack).await;
+    assert_eq!(first.failures.len(), 1);
+    assert!(first.failures[0].reference.ends_with("ai/late:1"));
+
+    world.registry.put("ai/late", "1", &samples::image(7, &[100]));
+    world.registry.forget_requests();
+    let options = ResolveOptions::default();
+    let second = world.resolve_from(&stack, Some(&first.lock), &options).await.unwrap();
+    assert!(second.failures.is_empty());
+    assert_eq!(world.registry.count("GET", "/ai/good/"), 0, "{}", world.registry.transcript());
+    assert_eq!(second.lock.satisfies(&stack, &second.lock.inputs), Ok(()));
+}
+
+#[tokio::test]
+async fn pins_stay_until_they_are_told_to_move() {
+    let world = World::new();
+    let (old, new) = (samples::image(8, &[100]), samples::image(9, &[100]));
+    world.registry.put("ai/app", "1", &old);
+    let stack = world.stack(&[("ai/app", "1")], "");
+    let lock = world.lock(&stack).await;
+    world.registry.put("ai/app", "1", &new);
+    world.registry.forget_requests();
+
+    let kept = world.resolve_from(&stack, Some(&lock), &ResolveOptions::default()).await.unwrap();
+    assert_eq!(kept.lock, lock);
+    assert!(world.registry.requests().is_empty(), "{}", world.registry.transcript());
+
+    let (moved, failures) = check_upstream(
+        &lock,
+        &world.upstream,
+        &ResolveOptions::default(),
+        &airlift_spec::Ctx::default(),
+    )
+    .await
+    .unwrap();
+    assert!(failures.is_empty());
+    assert_eq!(moved[0].code, "upstream-moved");
+
+    let update = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
+    let moved = world.resolve_from(&stack, Some(&lock), &update).await.unwrap();
+    assert_eq!(moved.lock.artifacts[0].digest, Some(new.root.digest));
+}
+
+#[tokio::test]
+async fn other_platforms_of_a_pinned_index_keep_its_pin() {
+    let world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let old = samples::index(10, &platforms, 100);
+    world.registry.put("ai/app", "1", &old);
+    let lock = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n")).await;
+    world.registry.put("ai/app", "1", &samples::index(11, &platforms, 100));
+
+    let wider = world.stack(&[("ai/app", "1")], "platforms: all\n");
+    let again = world.resolve_from(&wider, Some(&lock), &ResolveOptions::default()).await.unwrap();
+    assert_eq!(again.lock.artifacts[0].digest, Some(old.root.digest));
+    assert_eq!(again.lock.artifacts[0].children.len(), 2);
+    assert!(again.lock.artifacts[0].left_out.is_empty());
+}
+
+#[tokio::test]
+async fn offline_asks_nobody_and_leaves_open_what_it_cannot_pin() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::image(12, &[100]));
+    let known = world.stack(&[("ai/app", "1")], "");
+    let lock = world.lock(&known).await;
+    world.registry.forget_requests();
+
+    let both = world.stack(&[("ai/app", "1"), ("ai/new", "1")], "");
+    let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let resolution = world.resolve_from(&both, Some(&lock), &options).await.unwrap();
+    assert!(world.registry.requests().is_empty());
+    let pins: Vec<bool> =
+        resolution.lock.artifacts.iter().map(|artifact| artifact.digest.is_some()).collect();
+    assert_eq!(pins, [true, false]);
+    assert_eq!(codes(&resolution.lock), ["unpinned"]);
+}
+
+#[tokio::test]
+async fn a_registry_that_lies_about_a_digest_pins_nothing() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::image(13, &[100]));
+    world.registry.fail_always(On::manifests(), Fault::LieAboutDigest);
+    let resolution = world.resolve(&world.stack(&[("ai/app", "1")], "")).await;
+    assert_eq!(resolution.failures[0].error.class(), Class::Integrity);
+}
+
+#[tokio::test]
+async fn an_index_that_names_a_manifest_the_registry_lacks_is_said_so() {
+    let world = World::new();
+    let sample = samples::sparse_index(14, &["linux/amd64", "linux/arm64"], "linux/amd64", 100);
+    world.registry.put("ai/app", "1", &sample);
+    let resolution = world.resolve(&world.stack(&[("ai/app", "1")], "")).await;
+    assert_eq!(resolution.failures[0].error.class(), Class::Integrity);
+    let kept = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n")).await;
+    assert_eq!(kept.artifacts[0].left_out.len(), 1);
+}
+
+#[tokio::test]
+async fn the_lock_does_not_depend_on_the_order_of_answers() {
+    let mut texts = BTreeSet::new();
+    for _ in 0..3 {
+        let mut world = World::new();
+        for seed in 0..20 {
+            world.registry.put(
+                &format!("ai/app{seed}"),
+                "1",
+                &samples::signed(&samples::image(seed, &[50])),
+            );
+        }
+        let names: Vec<String> = (0..20).map(|seed| format!("ai/app{seed}")).collect();
+        let images: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let lock = world.lock(&world.stack(&images, "")).await;
+        world.start_over();
+        texts.insert(lock.to_text().replace(&world.registry.host(), "HOST"));
+    }
+    assert_eq!(texts.len(), 1);
+}
+
+#[tokio::test]
+async fn requests_are_those_that_the_protocol_needs() {
+    let world = World::new();
+    let sample = samples::index(15, &["linux/amd64", "linux/arm64"], 100);
+    world.registry.put("ai/app", "1", &sample);
+    world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+    let registry = &world.registry;
+    assert_eq!(registry.count("GET", "/manifests/"), 3, "{}", registry.transcript());
+    assert_eq!(registry.count("GET", "/referrers/"), 3, "{}", registry.transcript());
+    assert_eq!(registry.count("GET", "/tags/list"), 1, "{}", registry.transcript());
+    assert!(registry.requests().len() <= 8, "{}", registry.transcript());
+}
+
+#[tokio::test]
+async fn the_manifests_that_were_read_are_in_the_store() {
+    let world = World::new();
+    let sample = samples::index(16, &["linux/amd64"], 100);
+    world.registry.put("ai/app", "1", &sample);
+    world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+    for manifest in &sample.manifests {
+        assert!(world.upstream.store.contains(&manifest.digest));
+    }
+    let blobs: Vec<Digest> = sample.blobs.keys().copied().collect();
+    assert!(blobs.iter().all(|blob| !world.upstream.store.contains(blob)));
+}
