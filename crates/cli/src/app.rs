@@ -2,18 +2,23 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use airlift_spec::{Class, Ctx, Failure, Lock};
+use airlift_bundle::TrustRoots;
+use airlift_registry::client::{Client, ClientOptions};
+use airlift_spec::{Class, Ctx, Failure, Finding, Lock};
 use airlift_store::Store;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Global, Output};
+use crate::args::{Global, Output, Transfer};
+use crate::config::{self, Config};
 use crate::environment::Environment;
 use crate::error::CliError;
-use crate::output::{Document, Report};
-use crate::progress::Progress;
+use crate::failure::FailedItem;
+use crate::output::{Document, Report, has_errors};
+use crate::progress::{Progress, Traffic};
 
 /// The lock that is meant where none is named.
 pub(crate) const LOCK: &str = "airlift.lock";
@@ -24,6 +29,8 @@ pub(crate) struct App {
     pub(crate) global: Global,
     pub(crate) environment: Environment,
     pub(crate) progress: Progress,
+    config: OnceLock<Config>,
+    client: OnceLock<Client>,
     has_printed: AtomicBool,
 }
 
@@ -41,6 +48,12 @@ impl Exit {
         Class::gravest(classes).map_or(Self::Success, Self::Failed)
     }
 
+    /// The exit for what failed while the rest went on, and for what was found.
+    pub(crate) fn of_parts(failures: &[FailedItem], findings: &[Finding]) -> Self {
+        let failed = failures.iter().map(|item| item.failure.class);
+        Self::of(failed.chain(has_errors(findings).then_some(Class::Findings)))
+    }
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -53,7 +66,15 @@ impl App {
     pub(crate) fn new(global: Global, environment: Environment) -> Self {
         let progress = Progress::new(global.progress, environment.is_dumb_terminal());
         let ctx = Ctx { events: progress.events(), cancel: CancellationToken::new() };
-        Self { ctx, global, environment, progress, has_printed: AtomicBool::new(false) }
+        Self {
+            ctx,
+            global,
+            environment,
+            progress,
+            config: OnceLock::new(),
+            client: OnceLock::new(),
+            has_printed: AtomicBool::new(false),
+        }
     }
 
     /// Words for people, on stderr.
@@ -77,6 +98,12 @@ impl App {
         self.print_text(&text)
     }
 
+    /// A document that is one by itself, such as a receipt: the same in both forms of output.
+    pub(crate) fn print_as_is(&self, text: &str) -> Result<(), CliError> {
+        self.progress.finish();
+        self.print_text(text.trim_end())
+    }
+
     fn print_text(&self, text: &str) -> Result<(), CliError> {
         self.has_printed.store(true, Relaxed);
         if text.is_empty() {
@@ -98,6 +125,18 @@ impl App {
         self.environment.config_folder()
     }
 
+    /// What `config.toml` says, read once.
+    pub(crate) fn config(&self) -> Result<&Config, CliError> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let read = match self.config_folder() {
+            Ok(folder) => config::read(&folder.join("config.toml"))?,
+            Err(_) => Config::default(),
+        };
+        Ok(self.config.get_or_init(|| read))
+    }
+
     pub(crate) fn store_folder(&self) -> Result<PathBuf, CliError> {
         match &self.global.store {
             Some(folder) => Ok(folder.clone()),
@@ -105,10 +144,75 @@ impl App {
         }
     }
 
+    pub(crate) fn state_folder(&self) -> Result<PathBuf, CliError> {
+        match &self.global.state {
+            Some(folder) => Ok(folder.clone()),
+            None => self.environment.default_state(),
+        }
+    }
+
+    /// The store, made where it is absent.
+    pub(crate) fn create_store(&self) -> Result<Store, Failure> {
+        Ok(Store::create(&self.store_folder()?)?)
+    }
+
     /// The store, which must be there.
     pub(crate) fn open_store(&self) -> Result<Store, Failure> {
         Ok(Store::open(&self.store_folder()?)?)
     }
+
+    /// Everything airlift knows about reaching registries. Called once by each verb that asks any.
+    pub(crate) fn connect(&self, transfer: &Transfer) -> Result<Client, Failure> {
+        let options = self.client_options()?;
+        let client = Client::new(ClientOptions {
+            max_in_flight: transfer.parallel.unwrap_or(options.max_in_flight),
+            limit_rate: transfer.limit_rate.map(|rate| rate.0).or(options.limit_rate),
+            ..options
+        })?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+
+    /// Requests and bytes so far; none where nobody was asked.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Some(client) = self.client.get() else { return Traffic::default() };
+        let counters = client.counters();
+        Traffic {
+            requests: counters.requests,
+            bytes_received: counters.bytes_received,
+            bytes_sent: counters.bytes_sent,
+        }
+    }
+
+    /// The keys that `--trust` names, else those of the config folder.
+    pub(crate) fn trust(&self) -> Result<TrustRoots, Failure> {
+        let files = if self.global.trust.is_empty() {
+            public_keys(&self.config_folder()?.join("trust"))?
+        } else {
+            self.global.trust.clone()
+        };
+        let texts =
+            files.iter().map(|file| Ok((file.display().to_string(), read_text("key", file)?)));
+        Ok(TrustRoots::parse(&texts.collect::<Result<Vec<_>, CliError>>()?)?)
+    }
+}
+
+/// The `*.pub` files of a folder, by name; none where there is no folder.
+fn public_keys(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let what = "the trusted keys";
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(CliError::Read { what, source }),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|source| CliError::Read { what, source })?.path();
+        if path.extension().is_some_and(|extension| extension == "pub") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 pub(crate) fn read_lock(path: &Path) -> Result<Lock, Failure> {
@@ -127,6 +231,15 @@ pub(crate) fn read_file(
     fs_err::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CliError::Absent { what, path: path.to_owned(), help },
         _ => CliError::Read { what, source },
+    })
+}
+
+pub(crate) fn read_text(what: &'static str, path: &Path) -> Result<String, CliError> {
+    String::from_utf8(read_file(what, path, None)?).map_err(|_| CliError::File {
+        path: path.to_owned(),
+        line: None,
+        message: format!("it is not text, so it is no {what}"),
+        help: None,
     })
 }
 

@@ -1,10 +1,12 @@
 //! The command line: what every verb shares. What a verb takes itself stands in its own file.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
 
 use crate::progress;
+use crate::size::Size;
 use crate::verbs::Verb;
 
 const HEADING: &str = "Global options";
@@ -72,6 +74,17 @@ pub(crate) struct Global {
     /// Log what airlift does, more of it with each repetition
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = HEADING)]
     pub(crate) verbose: u8,
+}
+
+/// Flags of verbs that move bytes over the line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Transfer {
+    /// Transfers at once; fewer where a registry bears fewer
+    #[arg(long, value_name = "N")]
+    pub(crate) parallel: Option<NonZeroUsize>,
+    /// Bytes a second over all connections together, like `25MB`
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_rate: Option<Size>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -35,8 +35,6 @@ pub(crate) enum CliError {
     Credentials { registry: String },
     #[error("the operating system does not let airlift start its threads")]
     Runtime { source: io::Error },
-    #[error("cancelled")]
-    Cancelled,
     #[error("a part of airlift stopped unexpectedly")]
     Stopped(#[source] tokio::task::JoinError),
 }
@@ -90,7 +88,6 @@ impl Explain for CliError {
             Self::Credentials { .. } => Class::Access,
             Self::Read { .. } | Self::Write { .. } | Self::Runtime { .. } => Class::Storage,
             Self::Unusable { source, .. } => source.0.class(),
-            Self::Cancelled => Class::Cancelled,
             Self::Stopped(_) => Class::Bug,
         }
     }
@@ -108,7 +105,6 @@ impl Explain for CliError {
             | Self::Write { .. }
             | Self::Credentials { .. }
             | Self::Runtime { .. }
-            | Self::Cancelled
             | Self::Stopped(_) => None,
         }
     }

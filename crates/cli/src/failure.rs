@@ -1,9 +1,12 @@
 //! How an error looks: once, its causes once, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use airlift_spec::Explain;
 use serde::Serialize;
+
+use crate::output::Table;
 
 /// An error as `--output json` and `--progress json` show it.
 #[derive(Debug, Serialize)]
@@ -35,6 +38,34 @@ impl FailureDocument {
         lines.extend(self.help.iter().map(|help| format!("help: {help}")));
         lines.join("\n")
     }
+}
+
+/// An item that could not be done while the others went on.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailedItem {
+    pub(crate) item: String,
+    #[serde(flatten)]
+    pub(crate) failure: FailureDocument,
+}
+
+impl FailedItem {
+    pub(crate) fn of(item: impl Into<String>, failure: &dyn Explain) -> Self {
+        Self { item: item.into(), failure: FailureDocument::of(failure) }
+    }
+}
+
+/// The table at the end: what failed and why, and each advice once. Nothing where nothing failed.
+pub(crate) fn failed_items_text(items: &[FailedItem]) -> Option<String> {
+    let mut table = Table::new(&["failed", "why"]);
+    for FailedItem { item, failure } in items {
+        let why = [&failure.message].into_iter().chain(&failure.causes);
+        table.row([item.clone(), why.cloned().collect::<Vec<_>>().join(": ")]);
+    }
+    let advice: BTreeSet<&String> =
+        items.iter().filter_map(|item| item.failure.help.as_ref()).collect();
+    let advice = advice.into_iter().map(|help| format!("help: {help}"));
+    let lines: Vec<String> = [table.to_text()].into_iter().chain(advice).collect();
+    (!items.is_empty()).then(|| lines.join("\n"))
 }
 
 /// What each source adds. Libraries often repeat their source in their own message: that is said once.

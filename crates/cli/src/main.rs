@@ -6,13 +6,16 @@ use std::process::ExitCode;
 
 mod app;
 mod args;
+mod changes;
 mod config;
+mod connect;
 mod environment;
 mod error;
 mod failure;
+mod files;
 mod output;
 mod place;
-mod private;
+
 mod progress;
 mod run;
 mod size;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use airlift_spec::{Finding, Severity};
+use airlift_spec::{Digest, Finding, Severity};
 use serde::Serialize;
 
 /// The version of the JSON documents. Fields are added, never changed.
@@ -135,6 +135,18 @@ pub(crate) fn findings_summary(findings: &[Finding]) -> Option<String> {
 
 pub(crate) fn has_errors(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// The parts that have something to say, one below the other.
+pub(crate) fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+/// Enough of a digest to find it, and to compare it by eye.
+pub(crate) fn short(digest: &Digest) -> String {
+    let hex: String = digest.hex().chars().take(12).collect();
+    format!("{}:{hex}", digest.algorithm().name())
 }
 
 /// `1 blob`, `2 blobs`.

@@ -1,5 +1,6 @@
 //! Where things come from and go to, as the command line writes it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -87,6 +88,18 @@ impl FromStr for RegistryPlace {
             Ok(Self { host: host.to_owned(), prefix: prefix.to_owned() })
         } else {
             Err(ParsePlaceError::Registry(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(folder) => write!(f, "store:{}", folder.display()),
+            Self::Registry(RegistryPlace { host, prefix }) if prefix.is_empty() => {
+                f.write_str(host)
+            }
+            Self::Registry(RegistryPlace { host, prefix }) => write!(f, "{host}/{prefix}"),
         }
     }
 }

@@ -65,6 +65,7 @@ fn run_verb(verb: Verb, global: Global, environment: Environment) -> u8 {
 /// Says what came of it, and returns the exit code.
 fn end(app: &App, result: Result<Exit, Failure>) -> u8 {
     app.progress.finish();
+    app.progress.say_traffic(app.traffic());
     let failure = match result {
         Ok(exit) => return exit.code(),
         Err(failure) => failure,

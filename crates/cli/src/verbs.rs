@@ -6,18 +6,24 @@ use clap::Subcommand;
 use crate::app::{App, Exit};
 
 mod completions;
+mod fetch;
 mod fsck;
 mod gc;
 mod keygen;
+mod login;
+mod resolve;
 mod tree;
 mod why;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Resolve(resolve::Args),
     Tree(tree::Args),
     Why(why::Args),
+    Fetch(fetch::Args),
     Gc(gc::Args),
     Fsck(fsck::Args),
+    Login(login::Args),
     Keygen(keygen::Args),
     Completions(completions::Args),
 }
@@ -25,10 +31,13 @@ pub(crate) enum Verb {
 impl Verb {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Failure> {
         match self {
+            Self::Resolve(args) => resolve::run(args, app).await,
             Self::Tree(args) => tree::run(&args, app),
             Self::Why(args) => why::run(&args, app),
+            Self::Fetch(args) => fetch::run(args, app).await,
             Self::Gc(args) => gc::run(args, app).await,
             Self::Fsck(args) => fsck::run(args, app).await,
+            Self::Login(args) => login::run(args, app).await,
             Self::Keygen(args) => keygen::run(&args, app),
             Self::Completions(args) => completions::run(&args),
         }

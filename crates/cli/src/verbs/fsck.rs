@@ -1,9 +1,9 @@
-use airlift_spec::{Class, Failure, Finding};
+use airlift_spec::{Failure, Finding};
 use airlift_store::Fsck;
 use serde::Serialize;
 
 use crate::app::{App, Exit, blocking};
-use crate::output::{Report, findings_summary, findings_text, has_errors};
+use crate::output::{Report, findings_summary, findings_text};
 
 /// Check that the store holds what it should, undamaged
 ///
@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let findings = blocking(move || store.fsck(depth, &ctx)).await??;
     let checked = Checked { findings };
     app.print(&checked)?;
-    Ok(Exit::of(has_errors(&checked.findings).then_some(Class::Findings)))
+    Ok(Exit::of_parts(&[], &checked.findings))
 }
 
 #[derive(Debug, Serialize)]

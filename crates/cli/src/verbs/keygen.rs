@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::app::{App, Exit};
 use crate::error::CliError;
+use crate::files::write_new;
 use crate::output::Report;
-use crate::private::write_new;
 
 /// Make the key that bundles are signed with
 ///

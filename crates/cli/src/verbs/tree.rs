@@ -5,7 +5,7 @@ use airlift_spec::{Digest, Failure, Finding, Lock, Reference};
 use serde::Serialize;
 
 use crate::app::{App, Exit, LOCK, read_lock};
-use crate::output::{Report, Tree, counted, findings_text};
+use crate::output::{Report, Tree, counted, findings_text, short};
 use crate::size::human;
 
 /// Show what a lock holds
@@ -111,10 +111,4 @@ fn referrer(referrer: &Referrer) -> String {
     let what = referrer.tag.as_ref().or(referrer.artifact_type.as_ref());
     let what = what.unwrap_or(&referrer.media_type);
     format!("referrer {}  {}  {what}", short(&referrer.digest), human(referrer.bytes))
-}
-
-/// Enough of a digest to find it, and to compare it by eye.
-pub(crate) fn short(digest: &Digest) -> String {
-    let hex: String = digest.hex().chars().take(12).collect();
-    format!("{}:{hex}", digest.algorithm().name())
 }

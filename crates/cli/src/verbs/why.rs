@@ -4,10 +4,9 @@ use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::{Digest, Failure, Lock, Reference};
 use serde::Serialize;
 
-use super::tree::short;
 use crate::app::{App, Exit, LOCK, read_lock};
 use crate::error::CliError;
-use crate::output::{Report, Tree};
+use crate::output::{Report, Tree, short};
 
 /// Say why an artifact is in a lock
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,15 @@
-//! Files that only their owner may read.
+//! Files that are written whole or not at all, some for their owner alone.
 
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
-use tempfile::NamedTempFile;
 
 const OWNER_ONLY: u32 = 0o600;
+/// As far as the umask allows.
+const EVERYBODY: u32 = 0o666;
 
 /// Writes a file that must not be there yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -19,10 +22,20 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Replaces a file in one step; `tempfile` makes it readable by its owner alone.
+/// Replaces a file that only its owner may read, in one step.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, bytes, OWNER_ONLY)
+}
+
+/// Replaces a file in one step: readers see the old one or the new one, also after a power cut.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, bytes, EVERYBODY)
+}
+
+fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = create_parent(path)?;
-    let mut file = NamedTempFile::new_in(folder)?;
+    let permissions = Permissions::from_mode(mode);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -38,8 +51,6 @@ fn create_parent(path: &Path) -> io::Result<&Path> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -55,7 +66,10 @@ mod tests {
         let again = write_new(&path, b"two").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs_err::read(&path).unwrap(), b"one");
-        replace(&path, b"three").unwrap();
+        replace_private(&path, b"three").unwrap();
         assert_eq!((fs_err::read(&path).unwrap(), mode(&path)), (b"three".to_vec(), 0o600));
+        replace(&path, b"four").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"four");
+        assert_ne!(mode(&path) & 0o400, 0);
     }
 }

@@ -1,0 +1,226 @@
+//! How registries are reached: what flags, `config.toml`, the environment, and other tools' files say
+//! together, as the client takes it.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use airlift_registry::client::{ClientOptions, ProxyOptions};
+use airlift_spec::Secret;
+use serde_json::{Map, Value};
+
+use crate::app::{App, read_file};
+use crate::config;
+use crate::error::CliError;
+
+/// The texts of files with registry credentials.
+struct Credentials {
+    auth_json: Option<Secret<String>>,
+    docker_config: Option<Secret<String>>,
+}
+
+impl App {
+    pub(crate) fn client_options(&self) -> Result<ClientOptions, CliError> {
+        let config = self.config()?;
+        let Credentials { auth_json, docker_config } = self.credentials()?;
+        let plain_http = self.global.plain_http.iter().chain(&config.plain_http).cloned().collect();
+        let authorities = self.global.ca.iter().chain(&config.ca);
+        let ca_pem = authorities
+            .map(|file| read_file("certificate", file, None))
+            .collect::<Result<_, _>>()?;
+        let identity = self.global.client_cert.as_deref();
+        let identity = identity.map(|file| read_file("certificate", file, None)).transpose()?;
+        let defaults = ClientOptions::default();
+        Ok(ClientOptions {
+            max_in_flight: config.parallel.unwrap_or(defaults.max_in_flight),
+            limit_rate: config.limit_rate.map(|rate| rate.0),
+            plain_http,
+            state: self.state_folder().ok(),
+            auth_json,
+            docker_config,
+            registries_conf: self.registries_conf()?,
+            upstreams: config.upstreams.clone(),
+            proxy: self.proxies(),
+            ca_pem,
+            client_identity_pem: identity.map(Secret::new),
+            ..defaults
+        })
+    }
+
+    fn proxies(&self) -> ProxyOptions {
+        let proxies = self.environment.proxies();
+        ProxyOptions {
+            http: proxies.http.map(Secret::new),
+            https: proxies.https.map(Secret::new),
+            no_proxy: proxies.no_proxy.unwrap_or_default(),
+        }
+    }
+
+    /// The one file that somebody chose; else containers' files joined, and docker's.
+    fn credentials(&self) -> Result<Credentials, CliError> {
+        if let Some(chosen) = self.chosen_auth_file()? {
+            let text = file_text(&chosen)?.ok_or_else(|| CliError::Absent {
+                what: "file with credentials",
+                path: chosen.clone(),
+                help: Some("make it with `airlift login HOST`"),
+            })?;
+            parse_auth(&chosen, &text)?;
+            return Ok(Credentials { auth_json: Some(Secret::new(text)), docker_config: None });
+        }
+        let mut joined = None;
+        for file in self.environment.containers_auth_files() {
+            if let Some(text) = file_text(&file)? {
+                let found = parse_auth(&file, &text)?;
+                joined = Some(match joined {
+                    None => found,
+                    Some(first) => join(first, found),
+                });
+            }
+        }
+        let auth_json = joined.map(|joined| Secret::new(Value::Object(joined).to_string()));
+        let mut docker_config = None;
+        if let Some(file) = self.environment.docker_config_file()
+            && let Some(text) = file_text(&file)?
+        {
+            parse_auth(&file, &text)?;
+            docker_config = Some(Secret::new(text));
+        }
+        Ok(Credentials { auth_json, docker_config })
+    }
+
+    /// The file with credentials that a flag, the environment or `config.toml` names.
+    pub(crate) fn chosen_auth_file(&self) -> Result<Option<PathBuf>, CliError> {
+        if let Some(file) = &self.global.authfile {
+            return Ok(Some(file.clone()));
+        }
+        if let Some(file) = self.environment.chosen_auth_file() {
+            return Ok(Some(file));
+        }
+        Ok(self.config()?.authfile.clone())
+    }
+
+    /// `registries.conf` and its drop-ins, in the order in which they override.
+    fn registries_conf(&self) -> Result<Vec<String>, CliError> {
+        let (files, folders) = self.environment.registries_conf();
+        let mut texts = Vec::new();
+        for file in &files {
+            if let Some(text) = conf_text(file)? {
+                texts.push(text);
+                break;
+            }
+        }
+        for file in drop_ins(&folders)? {
+            texts.extend(conf_text(&file)?);
+        }
+        Ok(texts)
+    }
+}
+
+/// The fields of a file with credentials; says where it is wrong, but never what it holds.
+pub(crate) fn parse_auth(path: &Path, text: &str) -> Result<Map<String, Value>, CliError> {
+    serde_json::from_str(text).map_err(|err| CliError::File {
+        path: path.to_owned(),
+        line: Some(err.line()),
+        message: "it is not a JSON object, so it holds no credentials".to_owned(),
+        help: None,
+    })
+}
+
+/// Both files' entries; where both have one, the first file's.
+fn join(first: Map<String, Value>, second: Map<String, Value>) -> Map<String, Value> {
+    let mut joined = first;
+    for (field, value) in second {
+        match (joined.get_mut(&field), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => {
+                for (name, entry) in more {
+                    known.entry(name).or_insert(entry);
+                }
+            }
+            (Some(_), _) => (),
+            (None, value) => {
+                joined.insert(field, value);
+            }
+        }
+    }
+    joined
+}
+
+/// A configuration that is TOML at least; the client says what it makes of it.
+fn conf_text(path: &Path) -> Result<Option<String>, CliError> {
+    let Some(text) = file_text(path)? else { return Ok(None) };
+    config::toml::<toml::Table>(path, &text)?;
+    Ok(Some(text))
+}
+
+/// The text of a file that need not be there.
+pub(crate) fn file_text(path: &Path) -> Result<Option<String>, CliError> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            Err(CliError::Read { what: "a file that says how to reach registries", source })
+        }
+    }
+}
+
+/// The `*.conf` files of all folders by name; of two with one name, the later folder's.
+fn drop_ins(folders: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let failed = |source| CliError::Read { what: "a folder of registries.conf.d", source };
+    let mut files = BTreeMap::new();
+    for folder in folders {
+        let entries = match fs_err::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(err) if err.kind() == ErrorKind::NotFound => continue,
+            Err(source) => return Err(failed(source)),
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "conf") {
+                files.insert(path.file_name().map(ToOwned::to_owned), path);
+            }
+        }
+    }
+    Ok(files.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_laid_over_each_other_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (system, own) = (folder.path().join("system"), folder.path().join("own"));
+        for dir in [&system, &own] {
+            fs_err::create_dir(dir).unwrap();
+        }
+        for file in [
+            system.join("20-b.conf"),
+            system.join("10-a.conf"),
+            system.join("30-c.conf.bak"),
+            own.join("10-a.conf"),
+        ] {
+            fs_err::write(file, "").unwrap();
+        }
+        let found = drop_ins(&[system.clone(), own.clone(), folder.path().join("absent")]).unwrap();
+        assert_eq!(found, [own.join("10-a.conf"), system.join("20-b.conf")]);
+    }
+
+    #[test]
+    fn of_two_entries_for_one_host_the_first_files_counts() {
+        let map = |text| parse_auth(Path::new("a"), text).unwrap();
+        let first = map(r#"{"auths": {"a": 1, "b": 1}}"#);
+        let second = map(r#"{"auths": {"b": 2, "c": 2}, "credHelpers": {"d": "x"}}"#);
+        let expected = map(r#"{"auths": {"a": 1, "b": 1, "c": 2}, "credHelpers": {"d": "x"}}"#);
+        assert_eq!(join(first, second), expected);
+    }
+
+    #[test]
+    fn a_broken_file_with_credentials_is_named_without_its_contents() {
+        let err = parse_auth(Path::new("auth.json"), "{\n\"auths\": hunter2").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "auth.json:2: it is not a JSON object, so it holds no credentials"
+        );
+    }
+}
