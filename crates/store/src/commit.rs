@@ -1,7 +1,9 @@
 //! The last step of every way in: durable before visible.
 //!
 //! Bytes first, then the name, then the folder that holds the name. A sync costs about as much for one small file
-//! as for fifty, so whoever comes while one is under way queues, and the next leader syncs for all who queued.
+//! as for fifty, so whoever comes while one is under way queues, and the next leader names and syncs for all who
+//! queued. While few queue, each syncs its own bytes beforehand: threads that sync at once share the work of the
+//! journal, and a sync of the whole file system would pay for the bytes of others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -40,7 +42,12 @@ struct State {
 
 impl Committer {
     /// Returns after the file is durable under its name. The caller's group is as large as its queue was.
-    pub(crate) fn publish(&self, publication: Publication, tuning: &Tuning) -> io::Result<()> {
+    pub(crate) fn publish(&self, mut publication: Publication, tuning: &Tuning) -> io::Result<()> {
+        let is_crowded = self.lock().queue.len() >= tuning.syncfs_from;
+        if publication.is_dirty && !is_crowded {
+            publication.file.sync_data()?;
+            publication.is_dirty = false;
+        }
         let mut state = self.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
@@ -56,7 +63,7 @@ impl Committer {
             state.has_leader = true;
             let group = std::mem::take(&mut state.queue);
             drop(state);
-            let results = publish_group(&group, tuning);
+            let results = publish_group(&group);
             state = self.lock();
             state.results.extend(results);
             state.has_leader = false;
@@ -69,9 +76,9 @@ impl Committer {
     }
 }
 
-fn publish_group(group: &[(u64, Publication)], tuning: &Tuning) -> Vec<(u64, io::Result<()>)> {
-    let dirty = group.iter().filter(|(_, publication)| publication.is_dirty).count();
-    let is_synced = dirty >= tuning.syncfs_from && sync_file_system(group);
+fn publish_group(group: &[(u64, Publication)]) -> Vec<(u64, io::Result<()>)> {
+    let is_dirty = group.iter().any(|(_, publication)| publication.is_dirty);
+    let is_synced = is_dirty && sync_file_system(group);
     let mut folders = BTreeSet::new();
     let mut results: Vec<_> = group
         .iter()

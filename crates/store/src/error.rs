@@ -18,6 +18,8 @@ pub enum StoreError {
     Full { path: PathBuf, needed_bytes: u64, free_bytes: u64, source: io::Error },
     #[error("expected {expected}, got {actual}")]
     Mismatch { expected: Digest, actual: Digest },
+    #[error("the stored bytes of {expected} have the digest {actual}")]
+    DamagedBlob { expected: Digest, actual: Digest },
     #[error("{digest} is longer than the {size_bytes} bytes it was said to be")]
     TooLong { digest: Digest, size_bytes: u64 },
     #[error("{missing_bytes} bytes of {digest} have not been written")]
@@ -57,6 +59,7 @@ impl Explain for StoreError {
             | Self::Damaged { .. }
             | Self::Oversized { .. } => Class::Storage,
             Self::Mismatch { .. }
+            | Self::DamagedBlob { .. }
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
             | Self::TooLarge { .. } => Class::Integrity,
@@ -88,6 +91,9 @@ impl Explain for StoreError {
                 "use 1 to 40 lowercase letters, digits and `-` for a stack, and a repository name for a push"
                     .to_owned(),
             ),
+            Self::DamagedBlob { .. } => {
+                Some("take it out with `airlift fsck --repair`, then bring it again with `airlift fetch`".to_owned())
+            }
             Self::Damaged { path, .. } | Self::Oversized { path, .. } => {
                 Some(format!("restore {} or delete it, then write it again with `airlift fetch`", path.display()))
             }

@@ -188,7 +188,7 @@ impl Check<'_> {
         let name = anchor.name.clone().unwrap_or_else(|| anchor.manifest.digest.to_string());
         let closure = match self.store.reach(anchor) {
             Ok(closure) => closure,
-            Err(StoreError::Mismatch { expected, actual }) => {
+            Err(StoreError::DamagedBlob { expected, actual }) => {
                 let message = format!("its bytes have the digest {actual}");
                 self.findings.push(Finding::error("damaged-blob", expected, message).of(&name));
                 return Ok(());

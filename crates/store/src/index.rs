@@ -60,7 +60,7 @@ impl Presence<'_> {
         let closure = match self.store.reach(anchor) {
             Ok(closure) => closure,
             // A damaged manifest makes its artifact incomplete, and no other.
-            Err(StoreError::Mismatch { .. } | StoreError::TooLarge { .. }) => return Ok(false),
+            Err(StoreError::DamagedBlob { .. } | StoreError::TooLarge { .. }) => return Ok(false),
             Err(err) => return Err(err),
         };
         let store = self.store;

@@ -150,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Mismatch`] where the stored bytes are damaged, [`StoreError::TooLarge`] above `limit`.
+    /// [`StoreError::DamagedBlob`] where the stored bytes are damaged, [`StoreError::TooLarge`] above `limit`.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         match disk::read_small(&self.blob_path(digest), limit) {
             Ok(None) => Ok(None),
@@ -160,7 +160,7 @@ impl Store {
                 if actual == expected {
                     Ok(Some(bytes))
                 } else {
-                    Err(StoreError::Mismatch { expected, actual })
+                    Err(StoreError::DamagedBlob { expected, actual })
                 }
             }
             Err(err) if err.kind() == io::ErrorKind::FileTooLarge => Err(StoreError::TooLarge {

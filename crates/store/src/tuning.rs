@@ -9,7 +9,7 @@ use std::thread;
 /// |---|---|---|
 /// | bytes between checkpoints of a blob | 64 MiB | the most that a power cut costs a transfer; below 32 MiB the syncs show |
 /// | unsynced bytes a commit may leave to its group | 1 MiB | a large blob is synced by its own writer, not at everybody's expense |
-/// | group size from which one `syncfs` replaces a sync a file | 4 | one journal commit instead of many |
+/// | commits waiting from which one `syncfs` replaces a sync a file | 8 | below, threads that sync at once are as fast, and nobody waits for the bytes of strangers |
 /// | room reserved ahead | from 1 MiB on | a full disk is named before the transfer, not after it |
 /// | read buffer | 1 MiB | larger ones gain nothing, smaller ones cost system calls |
 /// | threads that hash in `fsck` | the machine's | hashing is the limit, 1.4 GB/s a core |
@@ -19,7 +19,7 @@ pub struct Tuning {
     pub checkpoint_bytes: u64,
     /// A commit with more unsynced bytes than this syncs its own file before it joins a group.
     pub grouped_bytes: u64,
-    /// Smallest group of commits that is synced by one `syncfs`.
+    /// So many commits must be waiting for the next to leave its bytes to one `syncfs` for all of them.
     pub syncfs_from: usize,
     /// Smallest blob for which room is reserved.
     pub preallocate_from_bytes: u64,
@@ -34,7 +34,7 @@ impl Default for Tuning {
         Self {
             checkpoint_bytes: 64 << 20,
             grouped_bytes: 1 << 20,
-            syncfs_from: 4,
+            syncfs_from: 8,
             preallocate_from_bytes: 1 << 20,
             buffer_bytes: 1 << 20,
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

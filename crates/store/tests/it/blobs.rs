@@ -6,6 +6,7 @@ use airlift_spec::{Algorithm, Descriptor, Digest};
 use airlift_store::{BlobWriter, Staging, Store, StoreError, Tuning};
 use fs_err as fs;
 
+use crate::sample::staged;
 use crate::temp_store;
 
 fn writer(store: &Store, digest: Digest, size: usize) -> BlobWriter {
@@ -13,14 +14,6 @@ fn writer(store: &Store, digest: Digest, size: usize) -> BlobWriter {
         Staging::Writer(writer) => writer,
         other => panic!("expected a writer, got {other:?}"),
     }
-}
-
-fn staged(store: &Store) -> Vec<String> {
-    let entries = fs::read_dir(store.root().join("staging")).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// Bytes that are nowhere alike.
@@ -356,7 +349,7 @@ fn reading_checks_the_bytes_and_keeps_to_the_limit() {
     store.put(digest, b"bytes").unwrap();
     assert!(matches!(store.read(&digest, 4), Err(StoreError::TooLarge { size_bytes: 5, .. })));
     fs::write(store.root().join("blobs").join(digest.path()), b"bytez").unwrap();
-    assert!(matches!(store.read(&digest, 5), Err(StoreError::Mismatch { .. })));
+    assert!(matches!(store.read(&digest, 5), Err(StoreError::DamagedBlob { .. })));
     store.discard(&digest).unwrap();
     store.discard(&digest).unwrap();
     assert!(!store.contains(&digest));
