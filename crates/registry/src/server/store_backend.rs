@@ -267,7 +267,7 @@ fn host_form(asked: &Asked) -> Option<String> {
 
 fn unreadable(err: StoreError, digest: Digest) -> BackendError {
     match err {
-        StoreError::Mismatch { .. } => {
+        StoreError::DamagedBlob { .. } => {
             BackendError::Damaged { medium: format!("the disk, in {digest}") }
         }
         err => BackendError::Read(std::io::Error::other(err)),

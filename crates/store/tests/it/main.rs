@@ -19,6 +19,7 @@ fn temp_store() -> (TempDir, Store) {
 }
 
 /// Past the capture of the test harness: a test that did not run must be seen not to have run.
+#[expect(clippy::explicit_write, reason = "`eprintln!` would be captured")]
 fn say_skipped(reason: &str) {
     use std::io::Write as _;
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
