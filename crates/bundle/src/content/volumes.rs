@@ -1,0 +1,95 @@
+//! Content straight from volumes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use airlift_spec::{Digest, Lock};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::locks::{Found, Origin};
+use super::{Availability, Frames, blocking, split};
+use crate::gather::LOCKS_FOLDER;
+use crate::root::Member;
+use crate::{BundleError, TrustedBundle};
+
+/// A lock of 100,000 artifacts stays below this.
+const MAX_LOCK_BYTES: u64 = 256 << 20;
+
+pub(super) async fn locks(bundle: &Arc<TrustedBundle>) -> Result<Vec<Found>, BundleError> {
+    let bundle = Arc::clone(bundle);
+    blocking(move || read_locks(&bundle)).await
+}
+
+fn read_locks(bundle: &TrustedBundle) -> Result<Vec<Found>, BundleError> {
+    // Volume 00000 is on every medium; a bundle without it serves by digest.
+    if !bundle.volumes()[0].is_here() {
+        tracing::warn!(volume = bundle.volumes()[0].name(), "absent: its locks are not known");
+        return Ok(Vec::new());
+    }
+    let is_lock = |(name, _): &(&str, &Member)| name.starts_with(LOCKS_FOLDER);
+    let origin = Origin::of(bundle.root());
+    let read = |(_, member): (&str, &Member)| {
+        let bytes = bundle.read_whole(member, MAX_LOCK_BYTES)?;
+        let place = || bundle.volumes()[0].name().to_owned();
+        let lock =
+            Lock::parse(&bytes).map_err(|source| BundleError::Lock { place: place(), source })?;
+        Ok(Found { lock, digest: Digest::of(&bytes), origin: origin.clone() })
+    };
+    bundle.named_members().filter(is_lock).map(read).collect()
+}
+
+pub(super) fn availability(bundle: &TrustedBundle, digest: &Digest) -> Availability {
+    if let Some(member) = bundle.table().find(digest) {
+        let volumes = bundle.absent_volumes(member);
+        return match volumes.is_empty() {
+            true => Availability::Here { size: member.size },
+            false => Availability::Absent { volumes },
+        };
+    }
+    match bundle.root().left_out(digest) {
+        Some(blob) => Availability::LeftOut { repository: blob.repository.clone() },
+        None => Availability::Unknown,
+    }
+}
+
+pub(super) async fn read_small(
+    bundle: &Arc<TrustedBundle>,
+    digest: Digest,
+    limit: u64,
+) -> Result<Option<Bytes>, BundleError> {
+    let bundle = Arc::clone(bundle);
+    let read = move || match bundle.table().find(&digest) {
+        Some(member) => bundle.read_whole(member, limit).map(Some),
+        None => Ok(None),
+    };
+    blocking(read).await
+}
+
+pub(super) fn frames(
+    bundle: &Arc<TrustedBundle>,
+    digest: Digest,
+    range: Range<u64>,
+) -> Result<Option<Frames>, BundleError> {
+    let Some(member) = bundle.table().find(&digest).cloned() else { return Ok(None) };
+    if range.end > member.size {
+        let Range { start, end } = range;
+        return Err(BundleError::Range { digest, start, end, size: member.size });
+    }
+    let member = Arc::new(member);
+    let bundle = Arc::clone(bundle);
+    let chunks = stream::try_unfold(range.start, move |position| {
+        let (bundle, member) = (Arc::clone(&bundle), Arc::clone(&member));
+        let end = range.end;
+        async move {
+            if position >= end {
+                return Ok::<_, BundleError>(None);
+            }
+            let bytes = blocking(move || bundle.read(&member, position, end)).await?;
+            let next = position + bytes.len() as u64;
+            Ok(Some((bytes, next)))
+        }
+    });
+    let frames = chunks.map_ok(|bytes| stream::iter(split(bytes).map(Ok))).try_flatten();
+    Ok(Some(frames.boxed()))
+}

@@ -1,0 +1,261 @@
+//! Writing one volume: every byte is hashed twice on its way, for its blob's digest and for its chunk's sum.
+//!
+//! The thread that reads hashes blobs; a second one hashes chunks and writes, so that two cores share the work and
+//! neither waits for the disk alone. At most [`QUEUE`] frames lie between them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use airlift_spec::{Algorithm, Ctx, Digest, Event, Hasher};
+use airlift_store::Store;
+use fs_err as fs;
+
+use crate::root::{CHUNK_BYTES, Member, Piece, Root, Table, in_volume_order, member_name};
+use crate::{BundleError, disk, tar};
+
+/// Large enough that system calls do not show, small enough to stay in the cache between two hashes.
+const FRAME_BYTES: u64 = 1 << 20;
+/// Frames read ahead of the disk.
+const QUEUE: usize = 8;
+
+/// What lies on each volume, in order.
+pub(crate) struct Contents<'a> {
+    pieces: Vec<(Piece, &'a Member, usize)>,
+}
+
+impl<'a> Contents<'a> {
+    pub(crate) fn new(table: &'a Table) -> Self {
+        Self { pieces: in_volume_order(table.members()) }
+    }
+
+    pub(crate) fn of(&self, ordinal: u32) -> &[(Piece, &'a Member, usize)] {
+        let start = self.pieces.partition_point(|(piece, ..)| piece.volume < ordinal);
+        let end = self.pieces.partition_point(|(piece, ..)| piece.volume <= ordinal);
+        &self.pieces[start..end]
+    }
+
+    /// Where the ordinary blob `digest` lies.
+    pub(crate) fn pieces_of(&self, digest: &Digest) -> impl Iterator<Item = Piece> {
+        let is_it = move |member: &Member| member.digest == *digest && member.name.is_none();
+        self.pieces.iter().filter(move |(_, member, _)| is_it(member)).map(|(piece, ..)| *piece)
+    }
+}
+
+/// What every volume of one bundle is written from.
+pub(crate) struct Cutter<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) root: &'a Root,
+    pub(crate) digest: Digest,
+    pub(crate) contents: Contents<'a>,
+    /// Running hashes of blobs that go on on the next volume.
+    pub(crate) running: BTreeMap<Digest, Hasher>,
+    /// Whether the digest of a split blob is followed. Without it, the sums of the whole volume must decide.
+    pub(crate) follows_parts: bool,
+}
+
+impl Cutter<'_> {
+    /// Writes volume `ordinal` to `partial`, durably; gives the sums of its chunks.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::BlobDamaged`] if the store's bytes are not what their digest says; it is out of the store then.
+    pub(crate) fn cut(
+        &mut self,
+        ordinal: u32,
+        partial: &Path,
+        ctx: &Ctx,
+    ) -> Result<Vec<[u8; 32]>, BundleError> {
+        let doing = || BundleError::disk(format!("failed to write {}", partial.display()));
+        let size = self.root.volumes[ordinal as usize];
+        let volume = self.root.volume_file(ordinal);
+        ctx.events.emit(Event::VolumeStarted { volume: volume.clone(), total_bytes: size });
+        let file = fs::File::create(partial).map_err(doing())?;
+        disk::preallocate(&file, size).map_err(doing())?;
+        let (tx, rx) = sync_channel(QUEUE);
+        let (sent, written) = thread::scope(|scope| {
+            let writer = scope.spawn(move || write_frames(file, rx));
+            let sent = self.send(ordinal, &volume, tx, ctx);
+            (sent, writer.join())
+        });
+        let written = written.expect("the writer does not panic").map_err(doing());
+        // A writer that stopped is why the sender stopped, so its error goes first.
+        let sums = match sent {
+            Err(Stop::Writer) => Err(written.err().unwrap_or(BundleError::Cancelled)),
+            Err(Stop::Error(err)) => Err(err),
+            Ok(()) => written,
+        }?;
+        ctx.events.emit(Event::VolumeFinished { volume });
+        Ok(sums)
+    }
+
+    fn send(
+        &mut self,
+        ordinal: u32,
+        volume: &str,
+        tx: SyncSender<Vec<u8>>,
+        ctx: &Ctx,
+    ) -> Result<(), Stop> {
+        let mut out = Out { tx, volume, ctx };
+        out.send(tar::marker(&self.root.name, &self.digest, ordinal))?;
+        let pieces = self.contents.of(ordinal).to_vec();
+        for (piece, member, part) in pieces {
+            out.send(tar::header(&member_name(member, part), piece.length))?;
+            self.send_piece(&mut out, piece, member, part)?;
+            let padding = tar::padded(piece.length) - piece.length;
+            out.send(vec![0; usize::try_from(padding).unwrap_or_default()])?;
+        }
+        out.send(vec![0; usize::try_from(tar::END_BYTES).unwrap_or_default()])
+    }
+
+    fn send_piece(
+        &mut self,
+        out: &mut Out<'_>,
+        piece: Piece,
+        member: &Member,
+        part: usize,
+    ) -> Result<(), Stop> {
+        let digest = member.digest;
+        let blob = self.store.open_blob(&digest).map_err(BundleError::from)?;
+        let blob = blob.ok_or(BundleError::BlobMissing { digest })?;
+        let skipped: u64 = member.pieces[..part].iter().map(|piece| piece.length).sum();
+        let fresh = (part == 0).then(|| Hasher::new(digest.algorithm()));
+        let mut hasher = fresh.or_else(|| self.running.remove(&digest));
+        let mut done = 0;
+        while done < piece.length {
+            let length = FRAME_BYTES.min(piece.length - done);
+            let mut frame = vec![0; usize::try_from(length).unwrap_or_default()];
+            let doing = || BundleError::disk(format!("failed to read {digest} from the store"));
+            let count = disk::read_full_at(&blob, &mut frame, skipped + done).map_err(doing())?;
+            if count < frame.len() {
+                return Err(self.discard(digest).into());
+            }
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&frame);
+            }
+            out.send(frame)?;
+            done += length;
+        }
+        let is_last = part + 1 == member.pieces.len();
+        match hasher {
+            Some(hasher) if is_last && hasher.clone().finish() != digest => {
+                Err(self.discard(digest).into())
+            }
+            Some(hasher) if !is_last && self.follows_parts => {
+                self.running.insert(digest, hasher);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a damaged blob out of the store, so that the next fetch brings it again.
+    pub(crate) fn discard(&self, digest: Digest) -> BundleError {
+        match self.store.discard(&digest) {
+            Ok(()) => BundleError::BlobDamaged { digest },
+            Err(err) => err.into(),
+        }
+    }
+}
+
+/// Why sending stopped short.
+enum Stop {
+    /// The writer is gone, and knows why.
+    Writer,
+    Error(BundleError),
+}
+
+impl From<BundleError> for Stop {
+    fn from(err: BundleError) -> Self {
+        Self::Error(err)
+    }
+}
+
+struct Out<'a> {
+    tx: SyncSender<Vec<u8>>,
+    volume: &'a str,
+    ctx: &'a Ctx,
+}
+
+impl Out<'_> {
+    fn send(&mut self, frame: Vec<u8>) -> Result<(), Stop> {
+        if self.ctx.is_cancelled() {
+            return Err(BundleError::Cancelled.into());
+        }
+        let bytes = frame.len() as u64;
+        self.tx.send(frame).map_err(|_| Stop::Writer)?;
+        // One event a frame, not one for each header and padding.
+        if bytes >= FRAME_BYTES / 2 {
+            let volume = self.volume.to_owned();
+            self.ctx.events.emit(Event::VolumeAdvanced { volume, bytes });
+        }
+        Ok(())
+    }
+}
+
+fn write_frames(mut file: fs::File, rx: Receiver<Vec<u8>>) -> std::io::Result<Vec<[u8; 32]>> {
+    let mut sums = Chunks::default();
+    // Headers and small blobs are gathered: a write a member would be a system call for every 512 bytes.
+    let mut gathered: Vec<u8> = Vec::with_capacity(2 * 1024 * 1024);
+    for frame in rx {
+        sums.update(&frame);
+        if gathered.is_empty() && frame.len() as u64 >= FRAME_BYTES {
+            file.write_all(&frame)?;
+            continue;
+        }
+        gathered.extend_from_slice(&frame);
+        if gathered.len() as u64 >= FRAME_BYTES {
+            file.write_all(&gathered)?;
+            gathered.clear();
+        }
+    }
+    file.write_all(&gathered)?;
+    file.sync_all()?;
+    Ok(sums.finish())
+}
+
+/// SHA-256 of each chunk of a stream.
+pub(crate) struct Chunks {
+    hasher: Hasher,
+    filled: u64,
+    sums: Vec<[u8; 32]>,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self { hasher: Hasher::new(Algorithm::Sha256), filled: 0, sums: Vec::new() }
+    }
+}
+
+impl Chunks {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = usize::try_from(CHUNK_BYTES - self.filled).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.hasher.update(now);
+            self.filled += now.len() as u64;
+            if self.filled == CHUNK_BYTES {
+                self.close();
+            }
+            bytes = later;
+        }
+    }
+
+    fn close(&mut self) {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
+        self.filled = 0;
+        match hasher.finish() {
+            Digest::Sha256(sum) => self.sums.push(sum),
+            Digest::Sha512(_) => unreachable!("the hasher was made for SHA-256"),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<[u8; 32]> {
+        if self.filled > 0 {
+            self.close();
+        }
+        self.sums
+    }
+}

@@ -1,0 +1,126 @@
+//! The media that a bundle is written to: what is there already, and which volume goes where.
+//!
+//! Each medium is filled in turn. Root, table, volume 00000 and all sums go to every one, with room kept for them,
+//! so that any medium alone says what it holds and what the others must.
+
+use std::path::{Path, PathBuf};
+
+use airlift_spec::Digest;
+use fs_err as fs;
+
+use crate::root::{MAX_ROOT_BYTES, Root, max_sums_bytes};
+use crate::{BundleError, disk, volume};
+
+/// File systems hand out room in blocks, and folders grow: what a file may take beyond its length.
+const SLACK_BYTES: u64 = 64 << 10;
+/// A signature and its file.
+const SIGNATURE_BYTES: u64 = 4 << 10;
+
+/// One medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Medium {
+    pub(crate) folder: PathBuf,
+    /// Bytes that this bundle's volumes may take on it, those that are there included.
+    pub(crate) room: u64,
+    /// Ordinals whose volumes are there, of the right size, marked as this bundle's.
+    pub(crate) present: Vec<u32>,
+}
+
+impl Medium {
+    /// Looks at `folder`, and makes it where it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::OtherRoot`] if another bundle of this name lies there: it is never written over.
+    pub(crate) fn look(
+        folder: &Path,
+        root: &Root,
+        digest: &Digest,
+        everywhere_bytes: u64,
+    ) -> Result<Self, BundleError> {
+        fs::create_dir_all(folder)
+            .map_err(BundleError::disk(format!("failed to make {}", folder.display())))?;
+        let other =
+            || BundleError::OtherRoot { folder: folder.to_owned(), name: root.name.clone() };
+        let file = folder.join(root.file_name());
+        let found = disk::read_at_most(&file, MAX_ROOT_BYTES)?;
+        if found.is_some_and(|bytes| Digest::of(&bytes) != *digest) {
+            return Err(other());
+        }
+        let mut present = Vec::new();
+        let mut taken = 0;
+        for ordinal in root.ordinals() {
+            let path = folder.join(root.volume_file(ordinal));
+            taken += disk::file_len(&disk::partial_path(&path)).unwrap_or_default();
+            let Some(length) = disk::file_len(&path) else { continue };
+            let Some(marked) = volume::marked(&path) else { continue };
+            if marked.root != *digest {
+                return Err(other());
+            }
+            taken += length;
+            if marked.ordinal == ordinal && length == root.volumes[ordinal as usize] {
+                present.push(ordinal);
+            }
+        }
+        let everywhere = everywhere_bytes.saturating_sub(written_bytes(folder, root));
+        let room = (disk::free_bytes(folder)? + taken).saturating_sub(everywhere);
+        Ok(Self { folder: folder.to_owned(), room, present })
+    }
+}
+
+/// What root, table and sums that are there already take: room need not be kept for them twice.
+fn written_bytes(folder: &Path, root: &Root) -> u64 {
+    let sums = root.ordinals().map(|ordinal| root.sums_file(ordinal));
+    let names = [root.file_name(), root.table_file()].into_iter().chain(sums);
+    names
+        .filter_map(|name| disk::file_len(&folder.join(name)))
+        .map(|length| length + SIGNATURE_BYTES)
+        .sum()
+}
+
+/// What goes to every medium: volume 00000 apart, which is counted as a volume.
+pub(crate) fn everywhere_bytes(root: &Root, root_bytes: u64, keys: usize, extra_bytes: u64) -> u64 {
+    let signatures = keys as u64 * SIGNATURE_BYTES;
+    let sums: u64 = root.volumes.iter().map(|size| max_sums_bytes(*size) + signatures).sum();
+    root_bytes + root.blobs.size + sums + extra_bytes + signatures + SLACK_BYTES
+}
+
+/// Which medium each volume from 00001 on goes to.
+pub(crate) fn assign(root: &Root, media: &[Medium]) -> Result<Vec<(u32, usize)>, BundleError> {
+    let first = root.volumes[0];
+    let mut room: Vec<u64> = media.iter().map(|medium| medium.room.saturating_sub(first)).collect();
+    let fits_everywhere = media.iter().all(|medium| medium.room >= first);
+    let mut places: Vec<(u32, usize)> = Vec::with_capacity(root.volumes.len());
+    let mut at = 0;
+    // What is there stays there, and takes its room before anything is put beside it.
+    let kept = |ordinal: u32| media.iter().position(|medium| medium.present.contains(&ordinal));
+    for ordinal in root.ordinals().skip(1) {
+        if let Some(medium) = kept(ordinal) {
+            let size = root.volumes[ordinal as usize];
+            room[medium] = room[medium].saturating_sub(size);
+            places.push((ordinal, medium));
+        }
+    }
+    for ordinal in root.ordinals().skip(1).filter(|ordinal| kept(*ordinal).is_none()) {
+        let size = root.volumes[ordinal as usize];
+        while at < room.len() && room[at] < size {
+            at += 1;
+        }
+        if at == room.len() {
+            return Err(no_room(root, media));
+        }
+        room[at] -= size;
+        places.push((ordinal, at));
+    }
+    if !fits_everywhere {
+        return Err(no_room(root, media));
+    }
+    places.sort_unstable();
+    Ok(places)
+}
+
+fn no_room(root: &Root, media: &[Medium]) -> BundleError {
+    let needed =
+        root.volumes.iter().sum::<u64>() + root.volumes[0] * (media.len() as u64).saturating_sub(1);
+    BundleError::NoRoom { needed, free: media.iter().map(|medium| medium.room).sum() }
+}

@@ -1,0 +1,195 @@
+//! One volume on a medium: read chunk by chunk, each checked once before any byte of it is handed out.
+//!
+//! **Invariant.** A byte leaves [`Volume::read_checked`] only if its chunk matched the signed sums, in this buffer
+//! or earlier in this process. A chunk that did not match stays damaged until the process ends.
+//! **Concurrency.** Any number of readers; two that meet at an unchecked chunk both check it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use airlift_spec::Digest;
+use bytes::Bytes;
+
+use crate::medium::SumsPlace;
+use crate::root::{CHUNK_BYTES, Root, Sums, max_sums_bytes};
+use crate::tar::{MARKER_BYTES, Marked, read_marker};
+use crate::{BundleError, disk};
+
+/// How much is read at once of a chunk that is checked already.
+const FRAME_BYTES: u64 = 1 << 20;
+
+/// A volume, here or not.
+#[derive(Debug)]
+pub struct Volume {
+    ordinal: u32,
+    name: String,
+    size: u64,
+    presence: Presence,
+    place: Arc<SumsPlace>,
+    sums_file: String,
+    sums: OnceLock<Option<Sums>>,
+    /// One bit a chunk: it matched its sum.
+    checked: Box<[AtomicU64]>,
+    damaged: Mutex<BTreeSet<u64>>,
+}
+
+/// Whether the file of a volume is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    Here(PathBuf),
+    /// A file of its name, of another size.
+    WrongSize(PathBuf, u64),
+    Absent,
+}
+
+impl Volume {
+    /// Looks for the volume by name and size, in every folder of the bundle.
+    pub(crate) fn find(root: &Root, ordinal: u32, place: &Arc<SumsPlace>) -> Self {
+        let name = root.volume_file(ordinal);
+        let size = root.volumes[ordinal as usize];
+        let mut presence = Presence::Absent;
+        for path in place.folders.iter().map(|folder| folder.join(&name)) {
+            match disk::file_len(&path) {
+                Some(found) if found == size => {
+                    presence = Presence::Here(path);
+                    break;
+                }
+                Some(found) => presence = Presence::WrongSize(path, found),
+                None => {}
+            }
+        }
+        let words = size.div_ceil(CHUNK_BYTES).div_ceil(64);
+        Self {
+            ordinal,
+            name,
+            size,
+            presence,
+            place: Arc::clone(place),
+            sums_file: root.sums_file(ordinal),
+            sums: OnceLock::new(),
+            checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            damaged: Mutex::default(),
+        }
+    }
+
+    pub fn ordinal(&self) -> u32 {
+        self.ordinal
+    }
+
+    /// `NAME.00017.tar`
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size
+    }
+
+    pub fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    pub fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here(_))
+    }
+
+    pub fn chunk_count(&self) -> u64 {
+        self.size.div_ceil(CHUNK_BYTES)
+    }
+
+    /// Chunks that turned out damaged so far.
+    pub fn damaged(&self) -> Vec<u64> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// The sums, if a trusted key has signed them.
+    pub(crate) fn sums(&self) -> Option<&Sums> {
+        self.sums.get_or_init(|| self.find_sums()).as_ref()
+    }
+
+    fn find_sums(&self) -> Option<Sums> {
+        let files = self.place.folders.iter().map(|folder| folder.join(&self.sums_file));
+        files.into_iter().find_map(|file| match self.read_sums(&file) {
+            Ok(sums) => sums,
+            Err(err) => {
+                tracing::warn!(err = %airlift_spec::error::chain(&err), "sums are not used");
+                None
+            }
+        })
+    }
+
+    fn read_sums(&self, file: &Path) -> Result<Option<Sums>, BundleError> {
+        let Some(bytes) = disk::read_at_most(file, max_sums_bytes(self.size))? else {
+            return Ok(None);
+        };
+        // Signature before parsing.
+        self.place.roots.check(file, &bytes)?;
+        let sums = Sums::parse(&bytes, &self.place.digest, self.ordinal, self.size);
+        sums.map(Some).map_err(|source| BundleError::Format { file: file.to_owned(), source })
+    }
+
+    /// Checked bytes from `start`, up to `end` or the end of the chunk, whichever comes first. The signed sums must
+    /// be there.
+    pub(crate) fn read_checked(&self, start: u64, end: u64) -> Result<Bytes, BundleError> {
+        let chunk = start / CHUNK_BYTES;
+        let chunk_start = chunk * CHUNK_BYTES;
+        let chunk_end = (chunk_start + CHUNK_BYTES).min(self.size);
+        if self.is_checked(chunk) {
+            return self.read_unchecked(start, end.min(chunk_end).min(start + FRAME_BYTES));
+        }
+        let bytes = self.check_chunk(chunk)?;
+        let at = |offset: u64| usize::try_from(offset - chunk_start).unwrap_or(usize::MAX);
+        Ok(bytes.slice(at(start)..at(end.min(chunk_end))))
+    }
+
+    /// Reads a whole chunk and compares it with its sum; what it returns is good.
+    pub(crate) fn check_chunk(&self, chunk: u64) -> Result<Bytes, BundleError> {
+        let damaged = || BundleError::Damaged { volume: self.name.clone(), chunk };
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&chunk) {
+            return Err(damaged());
+        }
+        let sums = self.sums().ok_or_else(damaged)?;
+        let start = chunk * CHUNK_BYTES;
+        let bytes = self.read_unchecked(start, (start + CHUNK_BYTES).min(self.size))?;
+        let index = usize::try_from(chunk).unwrap_or(usize::MAX);
+        if sums.sha256.get(index).map(|sum| Digest::Sha256(*sum)) != Some(Digest::of(&bytes)) {
+            tracing::error!(volume = %self.name, chunk, "the chunk is damaged");
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
+            return Err(damaged());
+        }
+        self.checked[index / 64].fetch_or(1 << (index % 64), Ordering::Release);
+        Ok(bytes)
+    }
+
+    fn is_checked(&self, chunk: u64) -> bool {
+        let index = usize::try_from(chunk).unwrap_or(usize::MAX);
+        self.checked[index / 64].load(Ordering::Acquire) & (1 << (index % 64)) != 0
+    }
+
+    /// Bytes as they lie there; fewer only if the file has shrunk, which no sum or digest survives.
+    pub(crate) fn read_unchecked(&self, start: u64, end: u64) -> Result<Bytes, BundleError> {
+        let doing = || BundleError::disk(format!("failed to read {}", self.name));
+        let Presence::Here(path) = &self.presence else {
+            return Err(doing()(std::io::ErrorKind::NotFound.into()));
+        };
+        // Opened for every read: a bundle may have more volumes than a process may have files.
+        let file = disk::open(path).map_err(doing())?;
+        let file = file.ok_or(std::io::ErrorKind::NotFound.into()).map_err(doing())?;
+        let mut buffer = vec![0; usize::try_from(end - start).unwrap_or_default()];
+        let count = disk::read_full_at(&file, &mut buffer, start).map_err(doing())?;
+        if count < buffer.len() {
+            return Err(doing()(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(buffer.into())
+    }
+}
+
+/// What the first member of the file at `path` says; none where it is no volume.
+pub(crate) fn marked(path: &Path) -> Option<Marked> {
+    let file = disk::open(path).ok()??;
+    let mut start = [0; MARKER_BYTES];
+    let count = disk::read_full_at(&file, &mut start, 0).ok()?;
+    read_marker(&start[..count])
+}

@@ -1,0 +1,4 @@
+//! Bundles on real disks: made, broken, and read again.
+
+mod create;
+mod world;
