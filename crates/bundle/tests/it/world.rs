@@ -16,40 +16,40 @@ use airlift_testkit::samples::Sample;
 use tempfile::TempDir;
 
 /// Small volumes, so that little samples fill several.
-pub const VOLUME_BYTES: u64 = 128 << 10;
+pub(crate) const VOLUME_BYTES: u64 = 128 << 10;
 
 /// One key for all tests: making it costs more than using it.
 const SECRET: &str = include_str!("test.key");
 
-pub fn key() -> SigningKey {
+pub(crate) fn key() -> SigningKey {
     SigningKey::parse("test.key", SECRET).unwrap()
 }
 
-pub fn trust() -> TrustRoots {
+pub(crate) fn trust() -> TrustRoots {
     static PUBLIC: LazyLock<String> = LazyLock::new(|| key().public_text());
     TrustRoots::parse(&[("test.pub".to_owned(), PUBLIC.clone())]).unwrap()
 }
 
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
-    pub store: Store,
+    pub(crate) store: Store,
     artifacts: Vec<Artifact>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("store")).unwrap();
         Self { dir, store, artifacts: Vec::new() }
     }
 
     /// Puts a sample into the store and the lock.
-    pub fn with(mut self, reference: &str, sample: &Sample) -> Self {
+    pub(crate) fn with(mut self, reference: &str, sample: &Sample) -> Self {
         self.add(reference, sample);
         self
     }
 
-    pub fn add(&mut self, reference: &str, sample: &Sample) {
+    pub(crate) fn add(&mut self, reference: &str, sample: &Sample) {
         for (digest, bytes) in &sample.blobs {
             self.store.put(*digest, bytes).unwrap();
         }
@@ -59,11 +59,11 @@ impl World {
         self.artifacts.push(artifact(reference, sample));
     }
 
-    pub fn lock(&self) -> Lock {
+    pub(crate) fn lock(&self) -> Lock {
         self.lock_of("demo")
     }
 
-    pub fn lock_of(&self, stack: &str) -> Lock {
+    pub(crate) fn lock_of(&self, stack: &str) -> Lock {
         let lock = Lock {
             format: FORMAT,
             needs: Vec::new(),
@@ -76,19 +76,19 @@ impl World {
         Lock::parse(lock.to_text().as_bytes()).unwrap()
     }
 
-    pub fn forget_artifacts(&mut self) {
+    pub(crate) fn forget_artifacts(&mut self) {
         self.artifacts.clear();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn prepare(&self, options: &CreateOptions) -> Result<Prepared, BundleError> {
+    pub(crate) fn prepare(&self, options: &CreateOptions) -> Result<Prepared, BundleError> {
         prepare(&self.store, &[self.lock()], options)
     }
 
-    pub fn create_with(
+    pub(crate) fn create_with(
         &self,
         media: &[PathBuf],
         options: &CreateOptions,
@@ -97,18 +97,18 @@ impl World {
     }
 
     /// Makes the bundle `demo` in the folder `name`.
-    pub fn create(&self, name: &str) -> PathBuf {
+    pub(crate) fn create(&self, name: &str) -> PathBuf {
         let folder = self.path(name);
         self.create_with(std::slice::from_ref(&folder), &options()).unwrap();
         folder
     }
 }
 
-pub fn options() -> CreateOptions {
+pub(crate) fn options() -> CreateOptions {
     CreateOptions { volume_bytes: VOLUME_BYTES, keys: vec![key()], ..CreateOptions::default() }
 }
 
-pub fn open(folder: &Path) -> TrustedBundle {
+pub(crate) fn open(folder: &Path) -> TrustedBundle {
     let mut bundles = TrustedBundle::open_all(folder, &trust()).unwrap();
     assert_eq!(bundles.len(), 1);
     bundles.remove(0)
@@ -120,7 +120,7 @@ pub async fn sources(bundles: impl IntoIterator<Item = TrustedBundle>) -> Source
 }
 
 /// The names and bytes of all files in a folder.
-pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
         .map(|path| {
@@ -131,14 +131,14 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Flips one bit of a file.
-pub fn flip(file: &Path, offset: usize) {
+pub(crate) fn flip(file: &Path, offset: usize) {
     let mut bytes = fs_err::read(file).unwrap();
     bytes[offset] ^= 1;
     fs_err::write(file, bytes).unwrap();
 }
 
 /// Where a bundle has the bytes of a blob: the file and the offset in it.
-pub fn place_of(bundle: &TrustedBundle, digest: &Digest) -> (PathBuf, usize) {
+pub(crate) fn place_of(bundle: &TrustedBundle, digest: &Digest) -> (PathBuf, usize) {
     let piece = bundle.table().find(digest).unwrap().pieces[0];
     let file = bundle.folders()[0].join(bundle.root().volume_file(piece.volume));
     (file, usize::try_from(piece.offset).unwrap())
