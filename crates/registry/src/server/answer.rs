@@ -200,9 +200,11 @@ impl SharedBody {
     pub(super) async fn drain(mut self) {
         const MOST_BYTES: usize = 16 << 20;
         const LONGEST: Duration = Duration::from_secs(5);
+        // Who sends nothing now waits for the answer, perhaps for leave to send at all.
+        const SILENCE: Duration = Duration::from_millis(200);
         let discard = async {
             let mut bytes = 0;
-            while let Some(Ok(frame)) = self.frame().await {
+            while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, self.frame()).await {
                 bytes += frame.data_ref().map_or(0, Bytes::len);
                 if bytes > MOST_BYTES {
                     return;

@@ -131,6 +131,17 @@ impl From<StoreError> for Refusal {
             let message = format!("the bytes have the digest {actual}, not {expected}");
             return Self::bad_request(Code::DigestInvalid, message);
         }
+        match &err {
+            StoreError::RootName { .. } => {
+                let message = "this name is too long for the registry's disk";
+                return Self::bad_request(Code::NameInvalid, message);
+            }
+            StoreError::Busy { .. } => {
+                let message = "another process goes on with this upload";
+                return Self::new(StatusCode::CONFLICT, Code::BlobUploadInvalid, message);
+            }
+            _ => {}
+        }
         if is_full(&err) {
             tracing::error!("{}", chain(&err));
             let message = "the registry's disk is full";

@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn buffers_are_used_again() {
-        let (_dir, file) = file(&[1; 4 * LARGE_FRAME_BYTES]);
+        let (_dir, file) = file(&vec![1; 4 * LARGE_FRAME_BYTES]);
         let frames = Frames::default();
         let mut stream = frames.stream(file, 0..4 * LARGE_FRAME_BYTES as u64);
         while let Some(frame) = stream.next().await {

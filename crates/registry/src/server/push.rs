@@ -61,7 +61,10 @@ impl Push {
         };
         let id = claim.id().to_owned();
         match self.receive(claim).await {
-            Ok(claim) => self.close(store, claim, digest).await,
+            Ok(claim) => {
+                store.publish(&self.repository, claim, digest).await?;
+                self.created(digest)
+            }
             Err(refusal) => {
                 // Nobody was told of this upload, so nobody can go on with it.
                 store.uploads().cancel(store.uploads().claim(&id).await?).await?;
@@ -87,7 +90,8 @@ impl Push {
         let end = self.check_order(&claim)?;
         let claim = self.receive(claim).await?;
         check_end(&claim, end)?;
-        self.close(store, claim, digest).await
+        store.publish(&self.repository, claim, digest).await?;
+        self.created(digest)
     }
 
     /// GET: how far the upload is.
@@ -250,18 +254,6 @@ impl Push {
                 }
             }
         }
-    }
-
-    /// Publishes what was uploaded. The root names it first.
-    async fn close(&mut self, store: &StoreBackend, claim: Claim, digest: Digest) -> Answer {
-        store.link(&self.repository, digest).await?;
-        if let Err(refusal) = store.uploads().commit(claim, digest).await {
-            store.unlink_if_absent(&self.repository, digest).await?;
-            return Err(refusal);
-        }
-        // Another push of the same digest may have failed meanwhile and taken the name back.
-        store.link(&self.repository, digest).await?;
-        self.created(digest)
     }
 
     fn created(&self, digest: Digest) -> Answer {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use airlift_spec::Digest;
 use airlift_store::{Pushed, Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -33,6 +34,8 @@ pub(super) struct Repository {
     /// Shared by those who push a manifest, alone for whoever removes one: which blobs nobody names any more
     /// must not change while it is being found out.
     pub(super) removal: tokio::sync::RwLock<()>,
+    /// Shared by those who publish a blob that the root names already, alone for whoever takes such a name back.
+    pub(super) publishing: tokio::sync::RwLock<()>,
 }
 
 struct Waiting {
@@ -63,7 +66,12 @@ impl Repositories {
         }
         let (store, owned) = (self.store.clone(), name.to_owned());
         let found =
-            blocking(move || store.pushed(&owned)).await.map_err(ChangeError::Interrupted)??;
+            blocking(move || store.pushed(&owned)).await.map_err(ChangeError::Interrupted)?;
+        let found = match found {
+            // No root can have this name, so nothing was ever pushed to it.
+            Err(StoreError::RootName { .. }) => None,
+            found => found?,
+        };
         let Some(found) = found else {
             // Names that nobody pushed to are not kept: there is no end of them.
             return Ok(Arc::new(Repository::new(name, self.store.clone(), Pushed::default())));
@@ -94,12 +102,20 @@ impl Repository {
             waiting: Mutex::default(),
             writing: Arc::default(),
             removal: tokio::sync::RwLock::default(),
+            publishing: tokio::sync::RwLock::default(),
         }
     }
 
     /// What is durable now.
     pub(super) fn pushed(&self) -> Arc<Pushed> {
         lock(&self.durable).clone()
+    }
+
+    /// Whether the blob is one of the repository's, and no change under way could be taking it out.
+    pub(super) fn has_for_good(&self, blob: &Digest) -> bool {
+        let waiting = lock(&self.waiting);
+        let is_quiet = waiting.is_empty() && self.writing.try_lock().is_ok();
+        is_quiet && lock(&self.durable).blobs.contains(blob)
     }
 
     /// Changes the root and returns when that is durable.

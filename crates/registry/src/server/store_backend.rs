@@ -20,7 +20,7 @@ use super::error::{Code, Refusal};
 use super::frames::Frames;
 use super::pushed::{ChangeError, Repositories, Repository};
 use super::route::Wanted;
-use super::upload::Uploads;
+use super::upload::{Claim, Uploads};
 
 /// What was pushed into a store, and the way in.
 #[derive(Debug)]
@@ -67,26 +67,45 @@ impl StoreBackend {
         read.map_err(BackendError::Read)?.map_err(|err| unreadable(err, digest))
     }
 
-    /// Makes `blob` one of the repository's, before or after its bytes are there.
-    pub(super) async fn link(&self, repository: &str, blob: Digest) -> Result<(), Refusal> {
+    /// Makes a blob that is here one of the repository's.
+    async fn link(&self, repository: &str, blob: Digest) -> Result<(), Refusal> {
         let repository = self.repositories.get_to_push(repository).await?;
-        if repository.pushed().blobs.contains(&blob) {
-            return Ok(());
-        }
-        Ok(repository.change(move |pushed| pushed.blobs.insert(blob)).await?)
+        Ok(insert(&repository, blob).await?)
     }
 
-    /// Takes back a [`link`](Self::link) whose bytes never came.
-    pub(super) async fn unlink_if_absent(
+    /// Publishes an upload as a blob of the repository.
+    pub(super) async fn publish(
         &self,
         repository: &str,
+        upload: Claim,
         blob: Digest,
     ) -> Result<(), Refusal> {
         let repository = self.repositories.get_to_push(repository).await?;
+        let publishing = repository.publishing.read().await;
+        insert(&repository, blob).await?;
+        let committed = self.uploads.commit(upload, blob).await;
+        if committed.is_ok() {
+            // A DELETE may have come between.
+            insert(&repository, blob).await?;
+            return Ok(());
+        }
+        drop(publishing);
+        self.take_back(&repository, blob).await?;
+        committed
+    }
+
+    /// Takes out of the root what never came.
+    async fn take_back(
+        &self,
+        repository: &Arc<Repository>,
+        blob: Digest,
+    ) -> Result<(), ChangeError> {
+        // Others are publishing, perhaps this very blob: then the name stays, and means nothing without bytes.
+        let Ok(_alone) = repository.publishing.try_write() else { return Ok(()) };
         if self.store.contains(&blob) {
             return Ok(());
         }
-        Ok(repository.change(move |pushed| pushed.blobs.remove(&blob)).await?)
+        repository.change(move |pushed| pushed.blobs.remove(&blob)).await
     }
 
     /// Gives `repository` a blob that is here already; false where it is not, or `from` has not got it.
@@ -245,6 +264,13 @@ impl StoreBackend {
         descriptor.annotations = manifest.annotations;
         Ok(Some(descriptor))
     }
+}
+
+async fn insert(repository: &Arc<Repository>, blob: Digest) -> Result<(), ChangeError> {
+    if repository.has_for_good(&blob) {
+        return Ok(());
+    }
+    repository.change(move |pushed| pushed.blobs.insert(blob)).await
 }
 
 /// Whether there is no such repository, as far as anybody can see.

@@ -1,3 +1,5 @@
 //! The public API of the crate, against real disks and real connections.
 
+#![allow(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
+
 mod server;

@@ -101,7 +101,7 @@ async fn push_chunked(world: &World, content: &[u8], chunk: usize, digest: Diges
         let patch = patch.header("Content-Range", format!("{sent}-{last}")).body(chunk);
         let answer = patch.send().await.expect(202);
         assert_eq!(answer.header("Range"), Some(format!("0-{last}").as_str()));
-        location = answer.location().to_owned();
+        answer.location().clone_into(&mut location);
         sent = last + 1;
     }
     let mut put = world.request("PUT", &format!("{location}?digest={digest}"));

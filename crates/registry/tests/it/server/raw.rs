@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A request in the making.
@@ -28,8 +28,8 @@ impl Request {
         Self { address, method, target, headers: Vec::new(), body: Vec::new() }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
         self
     }
 
@@ -125,7 +125,7 @@ impl Answer {
 }
 
 /// Reads one answer until the connection ends. Panics where the server breaks its own promises.
-pub(super) async fn read_answer(stream: &mut TcpStream, is_head: bool) -> Answer {
+pub(super) async fn read_answer(stream: &mut (impl AsyncRead + Unpin), is_head: bool) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     parse(&bytes, is_head)

@@ -163,5 +163,5 @@ pub(super) fn digest_of(manifest: &Value) -> Digest {
 
 /// Bytes that repeat nowhere near, so that a range taken from the wrong place shows.
 pub(super) fn bytes(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+    (0..length as u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
 }
