@@ -4,6 +4,7 @@
 mod access;
 mod blobs;
 mod child;
+mod clients;
 mod discovery;
 mod faults;
 mod hostile;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use airlift_registry::server::{Server, ServerOptions, StoreBackend};
 use airlift_store::Store;
+use airlift_testkit::tools::skip;
 use tokio_util::sync::CancellationToken;
 
 use super::raw::Request;
@@ -29,11 +30,10 @@ impl Process {
     }
 
     /// The same on a disk of `mebibytes`, in a mount namespace of its own; none where the system forbids these.
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     pub(super) fn start_on_small_disk(folder: &Path, mebibytes: u32) -> Option<Self> {
         let probe = Command::new("unshare").args(["-Urm", "true"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: no mount namespaces here");
+            skip("needs mount namespaces");
             return None;
         }
         let script = format!("mount -t tmpfs -o size={mebibytes}m tmpfs \"$0\" && exec \"$@\"");

@@ -1,11 +1,13 @@
 //! The clients that people really use, pushing and pulling.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use airlift_registry::server::{Auth, Htpasswd, ServerOptions};
 use airlift_testkit::need;
-use airlift_testkit::tools::Runner;
+use airlift_testkit::tools::{Runner, skip};
 use serde_json::Value;
 
 use super::world::{World, bytes, digest_of};
@@ -14,7 +16,8 @@ use super::world::{World, bytes, digest_of};
 async fn world() -> (World, String) {
     let world = World::writable().await;
     let layer = bytes(3 << 20);
-    let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let config =
+        br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     world.push_blob("org/app", &layer).await;
     world.push_blob("org/app", config).await;
     let manifest = super::world::image(config, &[&layer]);
@@ -34,12 +37,13 @@ async fn skopeo_copies_inspects_and_deletes() {
     let run = |args: &[&str]| runner.succeed(&skopeo, [&["--insecure-policy"], args].concat());
     let (from, to) = (format!("docker://{host}/org/app:v1"), format!("docker://{host}/new/app:v2"));
     let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
-    run(&["copy", plain[0], plain[1], &from, &to]);
-    run(&["copy", plain[0], &from, "dir:copied"]);
+    run(&["copy", "--preserve-digests", plain[0], plain[1], &from, &to]);
+    run(&["copy", "--preserve-digests", plain[0], &from, "dir:copied"]);
     let pulled = fs_err::read(runner.home().join("copied/manifest.json")).unwrap();
     assert_eq!(airlift_spec::Digest::of(&pulled).to_string(), digest);
     let inspected: Value =
-        serde_json::from_str(&run(&["inspect", "--no-tags=false", "--tls-verify=false", &to])).unwrap();
+        serde_json::from_str(&run(&["inspect", "--no-tags=false", "--tls-verify=false", &to]))
+            .unwrap();
     assert_eq!((&inspected["Digest"], &inspected["RepoTags"][0]), (&digest.into(), &"v2".into()));
     run(&["delete", "--tls-verify=false", &to]);
     world.get("/v2/new/app/manifests/v2").await.expect(404);
@@ -70,7 +74,17 @@ async fn regctl_copies_in_chunks_and_lists_by_pages() {
     let (world, digest) = world().await;
     let (runner, host) = (Runner::new().unwrap(), world.address.to_string());
     let run = |args: &[&str]| runner.succeed(&regctl, args.iter().copied());
-    run(&["registry", "set", "--tls", "disabled", "--blob-chunk", "1000000", "--blob-max", "100000", &host]);
+    run(&[
+        "registry",
+        "set",
+        "--tls",
+        "disabled",
+        "--blob-chunk",
+        "1000000",
+        "--blob-max",
+        "100000",
+        &host,
+    ]);
     let layout = "ocidir://layout:v1";
     run(&["image", "copy", &format!("{host}/org/app:v1"), layout]);
     run(&["image", "copy", layout, &format!("{host}/new/app:v2")]);
@@ -124,12 +138,75 @@ async fn podman_logs_in_pulls_and_pushes() {
     let push = ["push", "--tls-verify=false", &image];
     assert!(!podman(&push).is_success(), "a push without a user went through");
     let login = ["login", "--tls-verify=false", "-u", "ann", "-p", "secret", &host.to_string()];
-    for args in [login.as_slice(), &push, &["rmi", &image], &["pull", "--tls-verify=false", &image]] {
+    for args in [login.as_slice(), &push, &["rmi", &image], &["pull", "--tls-verify=false", &image]]
+    {
         let ran = podman(args);
         assert!(ran.is_success(), "{args:?}\n{ran}");
     }
-    let wrong = podman(&["login", "--tls-verify=false", "-u", "ann", "-p", "no", &host.to_string()]);
+    let wrong =
+        podman(&["login", "--tls-verify=false", "-u", "ann", "-p", "no", &host.to_string()]);
     assert!(!wrong.is_success(), "a wrong password was let in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_pulls_through_a_mirror_and_names_the_host() {
+    let (containerd, ctr) = (need!("containerd"), need!("ctr"));
+    let world = World::writable().await;
+    // Two hosts with one path: only the host that comes beside it tells them apart.
+    let ours = digest_of(&world.push_image("quay.io/org/app", "v1", "ours").await);
+    world.push_image("ghcr.io/org/app", "v1", "theirs").await;
+    let runner = Runner::new().unwrap();
+    let path = |name: &str| runner.home().join(name).to_str().unwrap().to_owned();
+    let mirror = format!(
+        "server = \"https://quay.io\"\n[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+        world.address
+    );
+    fs_err::create_dir_all(path("hosts/quay.io")).unwrap();
+    fs_err::write(path("hosts/quay.io/hosts.toml"), mirror).unwrap();
+    let (root, state, socket) = (path("root"), path("state"), path("c.sock"));
+    let config = format!(
+        "version = 2\nroot = \"{root}\"\nstate = \"{state}\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{socket}\"\n"
+    );
+    fs_err::write(path("config.toml"), config).unwrap();
+    let mut daemon = Daemon::start(runner.command(containerd).args(["-c", &path("config.toml")]));
+    if !daemon.listens_on(&socket) {
+        skip("needs the right to run containerd");
+        return;
+    }
+    let fetch =
+        ["-a", &socket, "content", "fetch", "--hosts-dir", &path("hosts"), "quay.io/org/app:v1"];
+    runner.succeed(&ctr, fetch);
+    let found = runner.succeed(&ctr, ["-a", &socket, "images", "ls"]);
+    assert!(found.contains(&ours.to_string()), "{found}");
+}
+
+/// A process that ends with the test.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits for the socket; false if the process ends before it is there.
+    fn listens_on(&mut self, socket: &str) -> bool {
+        while self.0.try_wait().unwrap().is_none() {
+            if UnixStream::connect(socket).is_ok() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Podman's storage, all of it below `home`, on a file system of any kind.
