@@ -123,7 +123,7 @@ pub(crate) fn remove_if_present(path: &Path) -> io::Result<bool> {
 pub(crate) fn read_small(path: &Path, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open_regular(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    file.take(limit_bytes + 1).read_to_end(&mut bytes)?;
+    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit_bytes {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
