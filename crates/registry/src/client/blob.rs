@@ -76,9 +76,11 @@ impl Shared {
         });
         let mut sink = Sink::new(writer, blob.digest, self.options.tuning.clone(), ctx);
         let filled = stoppable(ctx, self.fill(repository, blob, &mut sink, ctx)).await;
-        // Whatever came of it, what arrived is kept, and the disk is waited for off the async threads.
-        let writer = sink.close().await;
-        let result = filled.and(writer);
+        let result = match filled {
+            Ok(()) => sink.close().await,
+            // What arrived is kept. If that fails too, the disk is the graver trouble.
+            Err(err) => Err(sink.keep().await.err().unwrap_or(err)),
+        };
         ctx.events.emit(match &result {
             Ok(_) => Event::TransferFinished { blob: blob.digest },
             Err(err) => Event::TransferFailed { blob: blob.digest, reason: chain(err) },

@@ -262,12 +262,13 @@ impl Shared {
             }
             match done {
                 Ok(pushed) => {
-                    if let Some(note) = note {
-                        note.remove()?;
-                    }
+                    note.map_or(Ok(()), Note::remove)?;
                     return Ok(pushed);
                 }
-                Err(ChunkError::Refused(err)) => return Err(ChunkError::Refused(err)),
+                Err(ChunkError::Refused(err)) => {
+                    note.map_or(Ok(()), Note::remove)?;
+                    return Err(ChunkError::Refused(err));
+                }
                 Err(ChunkError::Other(err)) => tries.pause(err).await?,
             }
             is_known = false;

@@ -138,6 +138,14 @@ impl<'a> Sink<'a> {
             }
         }
     }
+
+    /// Writes what is left and keeps it for the next run.
+    pub(crate) async fn keep(self) -> Result<(), ClientError> {
+        let blob = self.digest;
+        let mut writer = self.close().await?;
+        let kept = blocking(move || writer.checkpoint()).await?;
+        kept.map_err(|source| ClientError::Store { blob, source })
+    }
 }
 
 /// Runs what waits for the disk off the async threads.

@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
+mod client;
 mod server;
