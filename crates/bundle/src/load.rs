@@ -1,7 +1,7 @@
 //! Bringing content into a registry or a store.
 //!
-//! [`plan()`] asks the registry what is there and says what is missing, as a value that prints and serialises;
-//! [`run()`] then moves exactly that.
+//! [`plan`] asks the registry what is there and says what is missing, as a value that prints and serialises;
+//! [`run`] then moves exactly that.
 //!
 //! **Asking.** A tag that points to the wanted digest, or else the manifest's digest itself, is asked for by
 //! HEAD. A manifest that is there in its repository vouches for its blobs, because registries check them when
@@ -37,6 +37,7 @@ mod request;
 mod run;
 mod survey;
 mod tags;
+mod to_store;
 mod wish;
 
 pub use error::LoadError;
@@ -48,6 +49,7 @@ pub use report::{Fate, LoadReport, Outcome, Totals};
 pub use request::{Reason, Request};
 pub use run::run;
 pub use survey::plan;
+pub use to_store::load_to_store;
 
 /// The registry to load into, and how names are laid out in it.
 #[derive(Debug, Clone)]

@@ -31,6 +31,8 @@ use airlift_spec::oci::Manifest;
 use airlift_spec::{Class, Digest, Explain, Layout, Reference};
 use serde::{Deserialize, Serialize};
 
+use crate::Delivered;
+
 mod kept;
 
 pub(crate) use kept::empty;
@@ -195,8 +197,8 @@ impl Receipt {
     pub fn delivered<E>(
         &self,
         mut read: impl FnMut(&Digest) -> Result<Option<Vec<u8>>, E>,
-    ) -> Result<BTreeMap<Digest, String>, E> {
-        let mut blobs = BTreeMap::new();
+    ) -> Result<Delivered, E> {
+        let mut blobs: BTreeMap<Digest, String> = BTreeMap::new();
         for (repository, manifests) in &self.manifests {
             for digest in manifests {
                 blobs.entry(*digest).or_insert_with(|| repository.clone());
@@ -208,7 +210,8 @@ impl Receipt {
                 }
             }
         }
-        Ok(blobs)
+        let document = Some(Digest::of(self.to_text().as_bytes()));
+        Ok(Delivered { document, locks: vec![self.lock], blobs })
     }
 }
 
@@ -314,7 +317,7 @@ mod tests {
             let found = [&image, &index].into_iter().find(|text| digest.matches(text.as_bytes()));
             Ok::<_, ()>(found.map(|text| text.clone().into_bytes()))
         };
-        let delivered = receipt.delivered(read).unwrap();
+        let delivered = receipt.delivered(read).unwrap().blobs;
         assert_eq!(delivered.get(&config).map(String::as_str), Some("quay.io/org/app"));
         assert!(!delivered.contains_key(&child));
         assert_eq!(delivered.len(), 3);

@@ -31,6 +31,8 @@ pub(super) async fn locks(store: &Arc<Store>) -> Result<Vec<Found>, BundleError>
                     && lock.stack == root.stack
                 {
                     found.push(Found { lock, digest: *digest, origin: Origin::default() });
+                    // A root keeps one lock, and may keep thousands of blobs behind it.
+                    break;
                 }
             }
         }

@@ -88,6 +88,11 @@ impl Tally {
         self.blobs_sent.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Some bytes of a blob whose rest is elsewhere.
+    pub(super) fn sent_part(&self, bytes: u64) {
+        self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn mounted(&self, mounted: bool) {
         self.blobs_mounted.fetch_add(u64::from(mounted), Ordering::Relaxed);
     }

@@ -20,8 +20,8 @@ use super::report::{Fate, LoadReport, Outcome, Tally};
 use super::request::Request;
 use super::tags::decide_again;
 use super::{LoadError, LoadOptions, Target};
-use crate::Sources;
 use crate::receipt::{self, Receipt};
+use crate::{Content, Sources};
 
 /// Moves what `plan` says is missing, and nothing else.
 ///
@@ -88,17 +88,24 @@ impl Load<'_> {
             self.arrived.lock().expect(UNPOISONED).insert(index);
         }
         // The registry may refuse sparse indexes: find out with the smallest one, before the bulk moves.
-        let probe = items.iter().copied().filter(|index| self.plan.artifacts[*index].is_sparse);
-        let probe = probe.min_by_key(|index| self.bytes_of(*index));
+        let is_sparse = |index: &usize| self.plan.artifacts[*index].is_sparse;
+        let mut sparse: Vec<usize> = items.iter().copied().filter(is_sparse).collect();
+        sparse.sort_by_key(|index| self.bytes_of(*index));
         let mut goes_on = true;
-        if let Some(index) = probe {
+        for index in sparse {
             let fate = self.push(index).await;
             goes_on = !self.is_sparse_refusal(index, &fate);
+            let is_answered = fate == Fate::Pushed || !goes_on;
             fates.insert(index, fate);
+            if is_answered {
+                break;
+            }
         }
         if goes_on {
-            let rest = items.iter().copied().filter(|index| Some(*index) != probe);
-            let pushes = rest.map(|index| async move { (index, self.push(index).await) });
+            let rest = items.iter().copied().filter(|index| !fates.contains_key(index));
+            let rest: Vec<usize> = rest.collect();
+            let pushes =
+                rest.into_iter().map(|index| async move { (index, self.push(index).await) });
             let width = self.options.parallel.get();
             let mut pushes = stream::iter(pushes).buffer_unordered(width);
             while let Some((index, fate)) = pushes.next().await {
@@ -405,7 +412,7 @@ impl Load<'_> {
         }
         findings.sort();
         findings.dedup();
-        let request = Request::of(&self.plan.artifacts, &BTreeMap::new());
+        let request = Request::of(&self.plan.artifacts, &counted_on(self.sources));
         let totals = self.tally.totals();
         LoadReport { format: FORMAT, artifacts, findings, totals, request }
     }
@@ -441,6 +448,18 @@ fn comes_with_its_tag(artifact: &ArtifactPlan, step: &ManifestStep) -> bool {
         && artifact.attach.is_empty()
         && !artifact.is_sparse
         && step.digest.algorithm() == Algorithm::Sha256
+}
+
+/// What each left-out blob was said to be delivered by: an earlier root, or a receipt.
+fn counted_on(sources: &Sources) -> BTreeMap<Digest, Digest> {
+    let mut counted = BTreeMap::new();
+    for content in sources.contents() {
+        let Content::Volumes(bundle) = content else { continue };
+        let Some(since) = &bundle.root().since else { continue };
+        let left_out = bundle.root().left_out.iter();
+        counted.extend(left_out.map(|blob| (blob.digest, since.document)));
+    }
+    counted
 }
 
 fn vanished(digest: &Digest) -> Failure {

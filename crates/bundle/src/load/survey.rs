@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_registry::client::ClientError;
 use airlift_spec::oci::{MAX_MANIFEST_BYTES, Manifest};
 use airlift_spec::placement::keep_alive_tag;
 use airlift_spec::{Class, Ctx, Descriptor, Digest, Finding, Reference};
@@ -16,7 +17,7 @@ use super::tags::{self, Claims};
 use super::wish::{self, Wish};
 use super::{LoadError, LoadOptions, TagPolicy, Target, attach};
 use crate::receipt::{self, Receipt};
-use crate::{Availability, Sources};
+use crate::{Availability, Content, Sources};
 
 /// Finds out what is missing in the registry of all that the locks of `sources` name.
 ///
@@ -277,18 +278,31 @@ impl Survey<'_> {
         })
     }
 
-    /// Reads every manifest that has to be pushed, and collects the blobs that come with it.
+    /// Reads every manifest that has to be pushed, each once.
     async fn read_missing(&self, drafts: &mut [Draft<'_>]) {
+        let open = drafts.iter().filter(|draft| draft.failure.is_none());
+        let wanted: BTreeSet<Digest> = open.flat_map(|draft| draft.lacking.clone()).collect();
+        let read = wanted.into_iter().map(|digest| async move {
+            let found = self.find_manifest(&digest).await;
+            (digest, found)
+        });
+        let read: BTreeMap<Digest, Result<Result<Manifest, Lack>, Failure>> =
+            stream::iter(read).buffer_unordered(self.options.parallel.get()).collect().await;
         for draft in drafts.iter_mut().filter(|draft| draft.failure.is_none()) {
             for digest in draft.lacking.clone() {
-                match self.find_manifest(&digest).await {
+                match &read[&digest] {
                     Ok(Ok(found)) => {
-                        draft.found.insert(digest, found);
+                        draft.found.insert(digest, found.clone());
+                    }
+                    // What the manifest leads to is unknown without it; the root of its bundle knows the volumes.
+                    Ok(Err(Lack::Volumes { volumes })) => {
+                        let volumes = self.volumes_of(draft.wish, volumes.clone());
+                        draft.missing.insert(Missing { digest, lack: Lack::Volumes { volumes } });
                     }
                     Ok(Err(lack)) => {
-                        draft.missing.insert(Missing { digest, lack });
+                        draft.missing.insert(Missing { digest, lack: lack.clone() });
                     }
-                    Err(failure) => draft.failure = Some(failure),
+                    Err(failure) => draft.failure = Some(failure.clone()),
                 }
             }
         }
@@ -310,6 +324,24 @@ impl Survey<'_> {
             Availability::LeftOut { repository } => Lack::LeftOut { repository },
             Availability::Here { .. } | Availability::Unknown => Lack::Unknown,
         })
+    }
+
+    /// The absent volumes that hold anything of an artifact, by the roots of its bundles; `known` among them.
+    fn volumes_of(&self, wish: &Wish, known: Vec<String>) -> Vec<String> {
+        let mut volumes: BTreeSet<String> = known.into_iter().collect();
+        for content in self.sources.contents() {
+            let Content::Volumes(bundle) = content else { continue };
+            let artifacts = &bundle.root().artifacts;
+            let ours = artifacts.iter().filter(|artifact| artifact.reference == wish.reference);
+            let needed: BTreeSet<u32> =
+                ours.flat_map(|artifact| artifact.volumes.clone()).collect();
+            let absent = bundle
+                .volumes()
+                .iter()
+                .filter(|volume| !volume.is_here() && needed.contains(&volume.ordinal()));
+            volumes.extend(absent.map(|volume| volume.name().to_owned()));
+        }
+        volumes.into_iter().collect()
     }
 
     /// Where a repository of the near side lies in this registry.
@@ -355,23 +387,28 @@ impl Survey<'_> {
         drafts: &[Draft<'_>],
         wanted: &BTreeMap<Digest, (Descriptor, BTreeSet<String>)>,
     ) -> BTreeMap<Digest, BTreeSet<String>> {
-        let mut vouched: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        let mut there: BTreeMap<Digest, BTreeSet<&String>> = BTreeMap::new();
         for draft in drafts.iter().filter(|draft| draft.failure.is_none()) {
-            let there = draft.wish.manifests().filter(|digest| !draft.lacking.contains(digest));
-            for digest in there {
-                // Only a hint: what cannot be read costs a question more, nothing else.
-                let Ok(Some(bytes)) = self.sources.read_small(&digest, MAX_MANIFEST_BYTES).await
-                else {
-                    continue;
-                };
-                let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
-                let known = manifest.blobs.iter().filter(|blob| {
-                    wanted.contains_key(&blob.digest) && !blob.is_non_distributable()
-                });
-                for blob in known {
-                    let at = vouched.entry(blob.digest).or_default();
-                    at.insert(draft.wish.repository.clone());
-                }
+            for digest in draft.wish.manifests().filter(|digest| !draft.lacking.contains(digest)) {
+                there.entry(digest).or_default().insert(&draft.wish.repository);
+            }
+        }
+        // Only a hint: what cannot be read costs a question more, nothing else.
+        let read = there.into_iter().map(|(digest, repositories)| async move {
+            let bytes = self.sources.read_small(&digest, MAX_MANIFEST_BYTES).await.ok()??;
+            Some((Manifest::parse(&bytes, None).ok()?, repositories))
+        });
+        let mut read = stream::iter(read).buffer_unordered(self.options.parallel.get());
+        let mut vouched: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        while let Some(found) = read.next().await {
+            let Some((manifest, repositories)) = found else { continue };
+            let known = manifest
+                .blobs
+                .iter()
+                .filter(|blob| wanted.contains_key(&blob.digest) && !blob.is_non_distributable());
+            for blob in known {
+                let at = vouched.entry(blob.digest).or_default();
+                at.extend(repositories.iter().map(|repository| (*repository).clone()));
             }
         }
         vouched
@@ -422,33 +459,46 @@ impl Survey<'_> {
 
     /// Looks which fallback indexes lack entries, where the registry has no referrers API.
     async fn find_attachments(&self, drafts: &mut [Draft<'_>]) {
-        let mut has_api = None;
-        for draft in drafts.iter_mut().filter(|draft| draft.can_be_pushed()) {
+        let mut open: Vec<(usize, Digest)> = Vec::new();
+        for (at, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.can_be_pushed()) {
             let subjects: BTreeSet<Digest> =
                 draft.wish.referrers.iter().map(|attached| attached.subject).collect();
-            for subject in subjects {
-                if has_api == Some(true) {
-                    return;
+            open.extend(subjects.into_iter().map(|subject| (at, subject)));
+        }
+        let Some((at, subject)) = open.pop() else { return };
+        let first = self.lacking_of(&drafts[at], &subject, None).await;
+        if matches!(first, Ok(attach::Lacking::Api)) {
+            return;
+        }
+        let has_api = first.is_ok().then_some(false);
+        let questions = open.into_iter().map(|(at, subject)| {
+            let draft = &drafts[at];
+            async move { (at, subject, self.lacking_of(draft, &subject, has_api).await) }
+        });
+        let mut answers: Vec<_> =
+            stream::iter(questions).buffer_unordered(self.options.parallel.get()).collect().await;
+        answers.push((at, subject, first));
+        for (at, subject, answer) in answers {
+            match answer {
+                Ok(attach::Lacking::Fallback(referrers)) if !referrers.is_empty() => {
+                    drafts[at].attach.push(AttachStep { subject, referrers });
                 }
-                let ours = draft.wish.referrers.iter().filter(|one| one.subject == subject);
-                let ours = ours.map(|one| one.digest).collect();
-                let place = &draft.wish.repository;
-                let asked = attach::lacking(self.target, place, &subject, ours, has_api, self.ctx);
-                match asked.await {
-                    Ok(attach::Lacking::Api) => has_api = Some(true),
-                    Ok(attach::Lacking::Fallback(referrers)) => {
-                        has_api = Some(false);
-                        if !referrers.is_empty() {
-                            draft.attach.push(AttachStep { subject, referrers });
-                        }
-                    }
-                    Err(err) => {
-                        draft.failure = Some(Failure::of(&err));
-                        break;
-                    }
-                }
+                Ok(attach::Lacking::Fallback(_) | attach::Lacking::Api) => {}
+                Err(err) => drafts[at].failure = Some(Failure::of(&err)),
             }
         }
+    }
+
+    async fn lacking_of(
+        &self,
+        draft: &Draft<'_>,
+        subject: &Digest,
+        has_api: Option<bool>,
+    ) -> Result<attach::Lacking, ClientError> {
+        let ours = draft.wish.referrers.iter().filter(|one| one.subject == *subject);
+        let ours = ours.map(|one| one.digest).collect();
+        let place = &draft.wish.repository;
+        attach::lacking(self.target, place, subject, ours, has_api, self.ctx).await
     }
 }
 

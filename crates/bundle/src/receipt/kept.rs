@@ -109,7 +109,7 @@ pub async fn write(target: &Target, receipt: &Receipt, ctx: &Ctx) -> Result<(), 
         if standing.is_some_and(|kept| is_kept(&kept.receipt)) {
             return Ok(());
         }
-        put(target, &merged, ctx).await?;
+        Box::pin(put(target, &merged, ctx)).await?;
     }
     let what = format!("{}:{stack}", state_repository(&target.prefix));
     Err(LoadError::Contended { registry: target.host.clone(), what })

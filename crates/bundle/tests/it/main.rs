@@ -1,4 +1,5 @@
 //! Bundles on real disks: made, broken, and read again.
 
 mod create;
+mod load;
 mod world;

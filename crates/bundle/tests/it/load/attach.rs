@@ -1,0 +1,88 @@
+use std::collections::BTreeSet;
+
+use airlift_spec::Digest;
+use airlift_spec::oci::{Manifest, referrers_tag};
+use airlift_testkit::registry::Referrers;
+use airlift_testkit::{FakeOptions, Sample, samples};
+
+use super::world::World;
+
+const APP: &str = "quay.io/org/app:1";
+const THERE: &str = "mirror/quay.io/org/app";
+
+fn without_api() -> World {
+    World::with(FakeOptions { referrers: Referrers::TagOnly, ..FakeOptions::default() })
+}
+
+fn listed(world: &World, subject: &Digest) -> BTreeSet<Digest> {
+    let index = world.registry.manifest(THERE, &referrers_tag(subject));
+    let index = Manifest::parse(&index.unwrap_or_else(|| panic!("no index")), None).unwrap();
+    index.manifests.iter().map(|entry| entry.digest).collect()
+}
+
+fn about(sample: &Sample, wanted: &Digest) -> BTreeSet<Digest> {
+    let referrers = sample.referrers().into_iter().filter(|(_, subject)| subject == wanted);
+    referrers.map(|(manifest, _)| manifest.digest).collect()
+}
+
+#[tokio::test]
+async fn without_the_referrers_api_each_subject_gets_an_index() {
+    let mut world = without_api();
+    let sample = samples::signed(&samples::image(1, &[1000]));
+    world.pin("demo", APP, &sample);
+    world.load_all().await;
+    let subjects: BTreeSet<Digest> =
+        sample.referrers().into_iter().map(|(_, subject)| subject).collect();
+    assert_eq!(subjects.len(), 2);
+    for subject in subjects {
+        assert_eq!(listed(&world, &subject), about(&sample, &subject));
+    }
+    let index = world.registry.manifest(THERE, &referrers_tag(&sample.root.digest)).unwrap();
+    let entries = Manifest::parse(&index, None).unwrap().manifests;
+    assert!(entries.iter().all(|entry| entry.artifact_type.is_some()), "{entries:#?}");
+    assert!(entries.iter().all(|entry| !entry.annotations.is_empty()), "{entries:#?}");
+}
+
+#[tokio::test]
+async fn with_the_referrers_api_there_is_no_fallback_tag() {
+    let mut world = World::new();
+    let sample = samples::signed(&samples::image(1, &[1000]));
+    world.pin("demo", APP, &sample);
+    world.load_all().await;
+    let tags = world.registry.tags(THERE);
+    assert_eq!(tags.keys().map(String::as_str).collect::<Vec<_>>(), ["1"]);
+}
+
+#[tokio::test]
+async fn what_others_listed_in_the_fallback_index_stays() {
+    let mut world = without_api();
+    let image = samples::image(1, &[1000]);
+    let sample = samples::signed(&image);
+    world.pin("demo", APP, &sample);
+    // Somebody's index stands there already, with an entry that is none of ours.
+    let theirs = samples::index(9, &["linux/s390x"], 100);
+    world.registry.put(THERE, &referrers_tag(&image.root.digest), &theirs);
+    let before = listed(&world, &image.root.digest);
+
+    world.load_all().await;
+    let after = listed(&world, &image.root.digest);
+    assert!(after.is_superset(&before));
+    assert!(after.is_superset(&about(&sample, &image.root.digest)));
+
+    world.registry.forget_requests();
+    world.load_all().await;
+    assert_eq!(world.registry.count("PUT", "/manifests/"), 0, "{}", world.registry.transcript());
+}
+
+#[tokio::test]
+async fn an_entry_that_was_lost_is_written_again_by_the_next_load() {
+    let mut world = without_api();
+    let sample = samples::signed(&samples::image(1, &[1000]));
+    world.pin("demo", APP, &sample);
+    world.load_all().await;
+    let other = samples::index(9, &["linux/s390x"], 100);
+    world.registry.put(THERE, &referrers_tag(&sample.root.digest), &other);
+    world.load_all().await;
+    let subject = sample.root.digest;
+    assert!(listed(&world, &subject).is_superset(&about(&sample, &subject)));
+}

@@ -1,0 +1,71 @@
+use airlift_bundle::receipt;
+use airlift_spec::{Class, Explain as _};
+use airlift_testkit::samples;
+
+use super::world::World;
+
+#[tokio::test]
+async fn a_receipt_names_what_arrived_and_grows() {
+    let mut world = World::new();
+    let (one, two) = (samples::signed(&samples::image(1, &[1000])), samples::image(2, &[1000]));
+    world.pin("demo", "quay.io/org/one:1", &one);
+    world.load_all().await;
+    world.unpin("demo");
+    world.pin("demo", "quay.io/org/two:1", &two);
+    world.load_all().await;
+
+    let receipt = world.receipt("demo").await.unwrap();
+    assert_eq!(receipt.lock, world.lock("demo").digest());
+    assert!(receipt.manifests["quay.io/org/two"].contains(&two.root.digest));
+    // What earlier locks brought stays until somebody prunes it.
+    let earlier = &receipt.manifests["quay.io/org/one"];
+    assert_eq!(earlier.len(), one.manifests.len());
+    assert_eq!(receipt.tags["quay.io/org/one"]["1"].len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_receipt_is_rebuilt_from_what_is_there() {
+    let mut world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    world.pin("demo", "quay.io/org/one:1", &samples::signed(&samples::index(1, &platforms, 1000)));
+    world.pin("demo", "quay.io/org/two:1", &samples::cosigned(&samples::image(2, &[1000])));
+    world.load_all().await;
+    let kept = world.receipt("demo").await.unwrap();
+    let lock = world.lock("demo");
+    let rebuilt = receipt::rebuild(&world.target(), lock, 4, &world.ctx).await.unwrap();
+    assert_eq!(rebuilt, kept);
+
+    // What is not there any more is not in it.
+    let gone = lock.artifacts[0].children[0].digest;
+    world.registry.remove("mirror/quay.io/org/one", &gone);
+    let rebuilt = receipt::rebuild(&world.target(), lock, 4, &world.ctx).await.unwrap();
+    assert!(!rebuilt.manifests["quay.io/org/one"].contains(&gone));
+}
+
+#[tokio::test]
+async fn a_state_from_a_newer_version_stops_the_load() {
+    let mut world = World::new();
+    world.pin("demo", "quay.io/org/one:1", &samples::image(1, &[1000]));
+    world.load_all().await;
+    let mut newer = world.receipt("demo").await.unwrap();
+    newer.needs.push("teleport".to_owned());
+    newer.stack = "other".to_owned();
+    receipt::write(&world.target(), &newer, &world.ctx).await.unwrap_err();
+    world.pin("other", "quay.io/org/two:1", &samples::image(2, &[1000]));
+    let err = world.plan().await.unwrap_err();
+    assert_eq!(err.class(), Class::Input, "{err}");
+}
+
+#[tokio::test]
+async fn a_state_whose_bytes_are_gone_counts_as_none() {
+    let mut world = World::new();
+    let sample = samples::image(1, &[1000]);
+    world.pin("demo", "quay.io/org/one:1", &sample);
+    world.load_all().await;
+    let state = world.registry.manifest("mirror/airlift-state", "demo").unwrap();
+    let state = airlift_spec::Manifest::parse(&state, None).unwrap();
+    world.registry.remove("mirror/airlift-state", &state.blobs[1].digest);
+    assert_eq!(world.receipt("demo").await, None);
+    world.load_all().await;
+    assert!(world.receipt("demo").await.is_some());
+}

@@ -1,0 +1,78 @@
+use airlift_bundle::Sources;
+use airlift_bundle::load::Fate;
+use airlift_spec::{Class, Ctx};
+use airlift_testkit::samples;
+
+use super::world::{Media, World, codes, fates};
+
+const VOLUME: u64 = 64 << 10;
+
+#[tokio::test]
+async fn what_is_complete_is_pushed_and_the_volumes_of_the_rest_are_named() {
+    let mut world = World::new();
+    let (small, large) = (samples::image(1, &[1000]), samples::image(2, &[50_000, 200_000]));
+    world.pin("demo", "quay.io/org/a-small:1", &small);
+    world.pin("demo", "quay.io/org/b-large:1", &large);
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    let disk = media.disk(&folder, &[1]);
+
+    let report = world.load_from(&media.sources(&[&disk]).await).await;
+    assert_eq!(report.class(), Some(Class::Findings));
+    assert_eq!(codes(&report), ["incomplete"]);
+    assert_eq!(fates(&report)["quay.io/org/a-small:1"], Fate::Pushed);
+    assert!(world.registry.holds("mirror/quay.io/org/a-small", &small));
+    assert!(world.registry.tags("mirror/quay.io/org/b-large").is_empty());
+    let message = &report.findings[0].message;
+    assert!(message.contains("demo.00002.tar") && message.contains("demo.00004.tar"), "{message}");
+    assert!(!message.contains("demo.00001.tar"), "{message}");
+
+    // All of it at once brings the rest, and nothing else.
+    let report = world.load_from(&media.sources(&[&folder]).await).await;
+    assert_eq!(report.class(), None, "{report:#?}");
+    assert_eq!(fates(&report)["quay.io/org/a-small:1"], Fate::Present);
+    assert!(world.registry.holds("mirror/quay.io/org/b-large", &large));
+}
+
+#[tokio::test]
+async fn two_folders_with_half_of_the_volumes_each_are_one_bundle() {
+    let mut world = World::new();
+    let large = samples::image(2, &[50_000, 200_000]);
+    world.pin("demo", "quay.io/org/large:1", &large);
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    let (one, two) = (media.disk(&folder, &[1, 3]), media.disk(&folder, &[2, 4, 5, 6]));
+    let contents = media.open(&[one, two]);
+    assert_eq!(contents.len(), 1);
+    let sources = Sources::open(contents, &Ctx::default()).await.unwrap();
+    let report = world.load_from(&sources).await;
+    assert_eq!(report.class(), None, "{report:#?}");
+    assert!(world.registry.holds("mirror/quay.io/org/large", &large));
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_sinks_its_image_as_damaged_and_no_other() {
+    let mut world = World::new();
+    let (good, bad) = (samples::image(1, &[1000]), samples::image(2, &[40_000]));
+    world.pin("demo", "quay.io/org/a-good:1", &good);
+    world.pin("demo", "quay.io/org/b-bad:1", &bad);
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", 30 << 20, None);
+    let (largest, bytes) = bad.blobs_by_size()[0];
+    let path = folder.join("demo.00001.tar");
+    let mut volume = fs_err::read(&path).unwrap();
+    let at = volume.windows(64).position(|window| *window == bytes[..64]).unwrap();
+    volume[at + 100] ^= 1;
+    fs_err::write(&path, volume).unwrap();
+    // Signed sums would refuse the whole chunk: with them gone, each blob's digest decides.
+    for sums in ["demo.00001.sums", "demo.00001.sums.minisig"] {
+        fs_err::remove_file(folder.join(sums)).unwrap();
+    }
+    let report = world.load_from(&media.sources(&[&folder]).await).await;
+    let fates = fates(&report);
+    let Fate::Failed(failure) = &fates["quay.io/org/b-bad:1"] else { panic!("{fates:#?}") };
+    assert_eq!(failure.class, Class::Integrity, "{failure:?}");
+    assert!(failure.reason.contains(&largest.to_string()), "{failure:?}");
+    assert_eq!(fates["quay.io/org/a-good:1"], Fate::Pushed);
+    assert_eq!(world.tag_there("quay.io/org/b-bad", "1"), None);
+}
