@@ -47,6 +47,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "KEY", help_heading = HEADING)]
     pub(crate) trust: Vec<PathBuf>,
 
+    /// Take bundles that no trusted key has signed: anybody may have made them
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) insecure_trust_unsigned: bool,
+
     /// File with registry credentials [default: those of podman and docker]
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     pub(crate) authfile: Option<PathBuf>,

@@ -35,6 +35,8 @@ pub(crate) enum CliError {
     Credentials { registry: String },
     #[error("the operating system does not let airlift start its threads")]
     Runtime { source: io::Error },
+    #[error("the demo stopped at `airlift {step}`: {problem}")]
+    Demo { step: String, problem: String },
     #[error("a part of airlift stopped unexpectedly")]
     Stopped(#[source] tokio::task::JoinError),
 }
@@ -88,7 +90,7 @@ impl Explain for CliError {
             Self::Credentials { .. } => Class::Access,
             Self::Read { .. } | Self::Write { .. } | Self::Runtime { .. } => Class::Storage,
             Self::Unusable { source, .. } => source.0.class(),
-            Self::Stopped(_) => Class::Bug,
+            Self::Demo { .. } | Self::Stopped(_) => Class::Bug,
         }
     }
 
@@ -105,6 +107,7 @@ impl Explain for CliError {
             | Self::Write { .. }
             | Self::Credentials { .. }
             | Self::Runtime { .. }
+            | Self::Demo { .. }
             | Self::Stopped(_) => None,
         }
     }

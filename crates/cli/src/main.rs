@@ -19,6 +19,7 @@ mod place;
 mod progress;
 mod run;
 mod size;
+mod sources;
 mod verbs;
 
 fn main() -> ExitCode {

@@ -6,12 +6,14 @@ use clap::Subcommand;
 use crate::app::{App, Exit};
 
 mod completions;
+mod demo;
 mod fetch;
 mod fsck;
 mod gc;
 mod keygen;
 mod login;
 mod resolve;
+mod serve;
 mod tree;
 mod why;
 
@@ -21,11 +23,14 @@ pub(crate) enum Verb {
     Tree(tree::Args),
     Why(why::Args),
     Fetch(fetch::Args),
+    Serve(serve::Args),
     Gc(gc::Args),
     Fsck(fsck::Args),
     Login(login::Args),
     Keygen(keygen::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Demo(demo::Args),
 }
 
 impl Verb {
@@ -35,11 +40,13 @@ impl Verb {
             Self::Tree(args) => tree::run(&args, app),
             Self::Why(args) => why::run(&args, app),
             Self::Fetch(args) => fetch::run(args, app).await,
+            Self::Serve(args) => serve::run(args, app).await,
             Self::Gc(args) => gc::run(args, app).await,
             Self::Fsck(args) => fsck::run(args, app).await,
             Self::Login(args) => login::run(args, app).await,
             Self::Keygen(args) => keygen::run(&args, app),
             Self::Completions(args) => completions::run(&args),
+            Self::Demo(args) => demo::run(&args, app).await,
         }
     }
 }

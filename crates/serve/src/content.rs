@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use airlift_bundle::{Availability, BundleError, Sources};
-use airlift_registry::server::{Asked, Backend, BackendError, StoredManifest};
+use airlift_bundle::{Availability, BundleError, Content, Sources};
+use airlift_registry::server::{Asked, Backend, BackendError, StoreBackend, StoredManifest};
 use airlift_spec::lock::Referrer;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Descriptor, Digest, Manifest};
@@ -20,13 +20,20 @@ use crate::names::{Names, Offered};
 pub struct ContentBackend {
     sources: Sources,
     names: Arc<Names>,
+    /// What clients pushed into the stores among the sources; asked where no lock has the name.
+    pushed: Vec<Arc<StoreBackend>>,
 }
 
 impl ContentBackend {
     /// Reads nothing but the locks, which are in memory: a bundle of any size is served at once.
     pub fn new(sources: Sources) -> Self {
         let names = Arc::new(Names::new(sources.locks()));
-        Self { sources, names }
+        let stores = sources.contents().iter().filter_map(|content| match content {
+            Content::Store(store) => Some(Arc::new(StoreBackend::new(store.clone()))),
+            Content::Volumes(_) | Content::Registry(_) => None,
+        });
+        let pushed = stores.collect();
+        Self { sources, names, pushed }
     }
 
     async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, BackendError> {
@@ -61,6 +68,19 @@ impl ContentBackend {
         Ok(Some(StoredManifest { bytes, media_type: manifest.media_type, digest }))
     }
 
+    async fn pushed_size(
+        &self,
+        asked: &Asked,
+        digest: &Digest,
+    ) -> Result<Option<u64>, BackendError> {
+        for store in &self.pushed {
+            if let Some(size) = store.blob_size(asked, digest).await? {
+                return Ok(Some(size));
+            }
+        }
+        Ok(None)
+    }
+
     async fn describe(&self, referrer: &Referrer) -> Result<Option<Descriptor>, BackendError> {
         let mut descriptor = referrer.descriptor();
         let Some(bytes) = self.small(&referrer.digest).await? else { return Ok(None) };
@@ -78,10 +98,15 @@ impl Backend for ContentBackend {
         wanted: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredManifest>, BackendError>> {
         async move {
-            match self.names.find(asked) {
-                Some(offered) => self.find_manifest(offered, wanted).await,
-                None => Ok(None),
+            if let Some(offered) = self.names.find(asked) {
+                return self.find_manifest(offered, wanted).await;
             }
+            for store in &self.pushed {
+                if let Some(found) = store.manifest(asked, wanted).await? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
         }
         .boxed()
     }
@@ -93,7 +118,7 @@ impl Backend for ContentBackend {
     ) -> BoxFuture<'a, Result<Option<u64>, BackendError>> {
         async move {
             if self.names.find(asked).is_none() {
-                return Ok(None);
+                return self.pushed_size(asked, digest).await;
             }
             match self.sources.availability(digest).await.map_err(refused)? {
                 Availability::Here { size } => Ok(Some(size)),
@@ -121,8 +146,18 @@ impl Backend for ContentBackend {
         &'a self,
         asked: &'a Asked,
     ) -> BoxFuture<'a, Result<Option<Vec<String>>, BackendError>> {
-        let tags = self.names.find(asked).map(|offered| offered.tags.keys().cloned().collect());
-        async move { Ok(tags) }.boxed()
+        async move {
+            if let Some(offered) = self.names.find(asked) {
+                return Ok(Some(offered.tags.keys().cloned().collect()));
+            }
+            for store in &self.pushed {
+                if let Some(tags) = store.tags(asked).await? {
+                    return Ok(Some(tags));
+                }
+            }
+            Ok(None)
+        }
+        .boxed()
     }
 
     fn referrers<'a>(
@@ -131,11 +166,14 @@ impl Backend for ContentBackend {
         subject: &'a Digest,
     ) -> BoxFuture<'a, Result<Vec<Descriptor>, BackendError>> {
         async move {
-            let offered = self.names.find(asked);
             let mut listed = Vec::new();
-            for referrer in
-                offered.and_then(|offered| offered.referrers.get(subject)).into_iter().flatten()
-            {
+            let Some(offered) = self.names.find(asked) else {
+                for store in &self.pushed {
+                    listed.extend(store.referrers(asked, subject).await?);
+                }
+                return Ok(listed);
+            };
+            for referrer in offered.referrers.get(subject).into_iter().flatten() {
                 listed.extend(self.describe(referrer).await?);
             }
             Ok(listed)
@@ -144,7 +182,16 @@ impl Backend for ContentBackend {
     }
 
     fn repositories(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
-        async move { Ok(self.names.repositories()) }.boxed()
+        async move {
+            let mut all = self.names.repositories();
+            for store in &self.pushed {
+                all.extend(store.repositories().await?);
+            }
+            all.sort();
+            all.dedup();
+            Ok(all)
+        }
+        .boxed()
     }
 }
 
