@@ -24,6 +24,8 @@ pub struct RealOptions {
     /// The text of a htpasswd file (bcrypt only).
     pub htpasswd: Option<String>,
     pub tls: Option<Certificates>,
+    /// More lines of its configuration, as YAML.
+    pub settings: String,
 }
 
 /// A running registry and its storage.
@@ -142,6 +144,7 @@ fn write_config(home: &Path, address: SocketAddr, options: &RealOptions) -> io::
         text += &path.display().to_string();
         text += "}}\n";
     }
+    text += &options.settings;
     let config = home.join("registry.yml");
     fs_err::write(&config, text)?;
     Ok(config)

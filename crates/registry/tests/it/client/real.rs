@@ -61,7 +61,11 @@ async fn what_is_pushed_is_pulled_back_through_tls_and_a_password() {
     for program in programs() {
         let tls = Certificates::generate();
         let ca_pem = vec![tls.ca_pem.clone().into_bytes()];
-        let real = RealOptions { htpasswd: Some(HTPASSWD.to_owned()), tls: Some(tls) };
+        let real = RealOptions {
+            htpasswd: Some(HTPASSWD.to_owned()),
+            tls: Some(tls),
+            ..RealOptions::default()
+        };
         let registry = RealRegistry::start(&program, &real).unwrap();
         let auths =
             format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#, registry.host());
