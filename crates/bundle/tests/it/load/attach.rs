@@ -74,6 +74,30 @@ async fn what_others_listed_in_the_fallback_index_stays() {
     assert_eq!(world.registry.count("PUT", "/manifests/"), 0, "{}", world.registry.transcript());
 }
 
+/// Registries have no compare-and-swap: whoever writes last must have read what the other wrote.
+#[tokio::test]
+async fn two_loads_at_once_lose_no_entry_of_each_other() {
+    for round in 0..5 {
+        let (mut one, mut two) = (without_api(), without_api());
+        two.host.clone_from(&one.host);
+        let whole = samples::signed(&samples::image(round, &[1000]));
+        let subject = whole.root.digest;
+        let (mut left, mut right) = (whole.clone(), whole.clone());
+        let [first, second] = about(&whole, &subject).into_iter().collect::<Vec<_>>()[..] else {
+            panic!("two referrers, and one of a referrer")
+        };
+        // The referrer of a referrer would be on one side only: it goes with its subject.
+        let keeps = |digest: &Digest, kept: &Digest| *digest == subject || digest == kept;
+        left.manifests.retain(|manifest| keeps(&manifest.digest, &first));
+        right.manifests.retain(|manifest| keeps(&manifest.digest, &second));
+        one.pin("one", APP, &left);
+        two.pin("two", APP, &right);
+        let (a, b) = tokio::join!(one.load(), two.load());
+        assert_eq!((a.class(), b.class()), (None, None), "{a:#?} {b:#?}");
+        assert_eq!(listed(&one, &subject), BTreeSet::from([first, second]), "{round}");
+    }
+}
+
 #[tokio::test]
 async fn an_entry_that_was_lost_is_written_again_by_the_next_load() {
     let mut world = without_api();

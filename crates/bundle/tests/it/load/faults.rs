@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use airlift_bundle::load::{self, Fate, LoadError};
 use airlift_spec::{Class, Ctx, Event, Events};
@@ -60,6 +60,32 @@ async fn an_upload_that_is_reset_is_sent_again() {
     }
     world.load_all().await;
     assert!(is_complete(&world));
+}
+
+/// The state folder is all that is left of a process that was killed.
+#[tokio::test]
+async fn an_upload_goes_on_in_another_process() {
+    let mut world = World::new();
+    let sample = samples::image(1, &[2_000_000]);
+    world.pin("demo", "quay.io/org/a:1", &sample);
+    let mut ctx = Ctx::default();
+    let (cancel, moved) = (ctx.cancel.clone(), AtomicU64::new(0));
+    ctx.events = Events::new(move |event: Event| {
+        if let Event::TransferAdvanced { bytes, .. } = event
+            && moved.fetch_add(bytes, Ordering::Relaxed) + bytes > 1_200_000
+        {
+            cancel.cancel();
+        }
+    });
+    let (sources, target) = (world.sources().await, world.target());
+    let plan = load::plan(&sources, &target, &world.options, &world.ctx).await.unwrap();
+    load::run(&plan, &sources, &target, &world.options, &ctx).await.unwrap_err();
+    drop(target);
+    world.registry.forget_requests();
+    world.load_all().await;
+    assert!(world.registry.holds("mirror/quay.io/org/a", &sample));
+    let again = world.registry.received_bytes();
+    assert!(again < 1_200_000, "{again}");
 }
 
 #[tokio::test]

@@ -94,6 +94,8 @@ impl World {
         };
         options.tuning.backoff_first = Duration::from_millis(1);
         options.tuning.backoff_max = Duration::from_millis(5);
+        options.tuning.chunk_above_bytes = 1 << 20;
+        options.tuning.chunk_bytes = 256 << 10;
         Client::new(options).unwrap()
     }
 
