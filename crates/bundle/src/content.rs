@@ -309,7 +309,9 @@ impl BlobSource for Blob {
                 return Ok(frames.remove(0));
             }
             let mut joined = BytesMut::with_capacity(length);
-            frames.iter().for_each(|frame| joined.extend_from_slice(frame));
+            for frame in &frames {
+                joined.extend_from_slice(frame);
+            }
             Ok(joined.freeze())
         })
     }

@@ -463,7 +463,12 @@ fn join_commands(name: &str) -> String {
 }
 
 fn readme(name: &str) -> String {
-    let commands: String =
-        join_commands(name).lines().map(|line| format!("    {line}\n")).collect();
+    let mut commands = String::new();
+    for line in join_commands(name).lines() {
+        commands.extend([
+            "    ", line, "
+",
+        ]);
+    }
     include_str!("create/README.txt").replace("{name}", name).replace("{loop}", &commands)
 }

@@ -84,7 +84,7 @@ impl Cutter<'_> {
         // A writer that stopped is why the sender stopped, so its error goes first.
         let sums = match sent {
             Err(Stop::Writer) => Err(written.err().unwrap_or(BundleError::Cancelled)),
-            Err(Stop::Error(err)) => Err(err),
+            Err(Stop::Error(err)) => Err(*err),
             Ok(()) => written,
         }?;
         ctx.events.emit(Event::VolumeFinished { volume });
@@ -164,12 +164,12 @@ impl Cutter<'_> {
 enum Stop {
     /// The writer is gone, and knows why.
     Writer,
-    Error(BundleError),
+    Error(Box<BundleError>),
 }
 
 impl From<BundleError> for Stop {
     fn from(err: BundleError) -> Self {
-        Self::Error(err)
+        Self::Error(Box::new(err))
     }
 }
 

@@ -132,5 +132,5 @@ pub(crate) fn free_bytes(folder: &Path) -> Result<u64, BundleError> {
 
 /// The length of the regular file at `path`, if there is one.
 pub(crate) fn file_len(path: &Path) -> Option<u64> {
-    fs::metadata(path).ok().filter(|found| found.is_file()).map(|found| found.len())
+    fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|found| found.len())
 }

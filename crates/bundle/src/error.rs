@@ -132,6 +132,7 @@ impl Explain for BundleError {
             | Self::CutDiffers { .. }
             | Self::Damaged { .. }
             | Self::MemberDamaged { .. }
+            | Self::TooLarge { .. }
             | Self::Mismatch { .. } => Class::Integrity,
             Self::Format { source, .. } => match source {
                 FormatError::TooNew { .. } | FormatError::Needs { .. } => Class::Input,
@@ -154,7 +155,6 @@ impl Explain for BundleError {
             | Self::Absent { .. }
             | Self::Unknown { .. }
             | Self::BlobMissing { .. } => Class::Findings,
-            Self::TooLarge { .. } => Class::Integrity,
             Self::Disk { .. } | Self::NoRoom { .. } => Class::Storage,
             Self::Random => Class::Bug,
             Self::Manifest { source, .. } => source.class(),
@@ -173,7 +173,7 @@ impl Explain for BundleError {
             Self::BadSignature { .. } | Self::TableMismatch { .. } => {
                 "copy the file again from where the bundle was made"
             }
-            Self::Key { .. } => "make a key with `airlift keygen`",
+            Self::Key { .. } | Self::NoKey => "make a key with `airlift keygen`",
             Self::OtherRoot { .. } => "choose another folder, or another name with `--name`",
             Self::NoRoom { .. } => "name more media with `--to`",
             Self::TooManyVolumes { .. } | Self::VolumeSize { .. } => {
@@ -183,7 +183,6 @@ impl Explain for BundleError {
                 "bring it again with `airlift fetch`"
             }
             Self::Unpinned { .. } => "pin it with `airlift resolve`",
-            Self::NoKey => "make a key with `airlift keygen`",
             Self::NotKept { .. } | Self::NeverFinished { .. } => {
                 "make the bundle again with `airlift bundle create` from its lock"
             }

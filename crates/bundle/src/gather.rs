@@ -228,7 +228,7 @@ impl<'a> Harvest<'a> {
     fn walk(&self, from: &Descriptor, left_out: &BTreeSet<Digest>) -> Result<Closure, BundleError> {
         closure(from, left_out, |manifest| {
             match self.store.read(&manifest.digest, MAX_MANIFEST_BYTES) {
-                Err(StoreError::Mismatch { expected, .. }) => {
+                Err(StoreError::DamagedBlob { expected, .. }) => {
                     self.store.discard(&expected)?;
                     Err(BundleError::BlobDamaged { digest: expected })
                 }

@@ -6,6 +6,7 @@
 
 pub mod content;
 pub mod create;
+pub mod list;
 pub mod load;
 pub mod plan;
 pub mod receipt;
@@ -30,4 +31,5 @@ pub use gather::Delivered;
 pub use medium::TrustedBundle;
 pub use root::Root;
 pub use trust::{SigningKey, TrustRoots};
+pub use verify::{Depth, Verified, VerifyOptions, verify};
 pub use volume::{Presence, Volume};

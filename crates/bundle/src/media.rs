@@ -63,8 +63,9 @@ impl Medium {
             }
         }
         let everywhere = everywhere_bytes.saturating_sub(written_bytes(folder, root));
-        let room = (disk::free_bytes(folder)? + taken).saturating_sub(everywhere);
-        Ok(Self { folder: folder.to_owned(), room, present })
+        let free = disk::free_bytes(folder)? + taken;
+        let folder = folder.to_owned();
+        Ok(Self { folder, room: free.saturating_sub(everywhere), present })
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn everywhere_bytes(root: &Root, root_bytes: u64, keys: usize, extra_
 /// Which medium each volume from 00001 on goes to.
 pub(crate) fn assign(root: &Root, media: &[Medium]) -> Result<Vec<(u32, usize)>, BundleError> {
     let first = root.volumes[0];
-    let mut room: Vec<u64> = media.iter().map(|medium| medium.room.saturating_sub(first)).collect();
+    let mut left: Vec<u64> = media.iter().map(|medium| medium.room.saturating_sub(first)).collect();
     let fits_everywhere = media.iter().all(|medium| medium.room >= first);
     let mut places: Vec<(u32, usize)> = Vec::with_capacity(root.volumes.len());
     let mut at = 0;
@@ -97,19 +98,19 @@ pub(crate) fn assign(root: &Root, media: &[Medium]) -> Result<Vec<(u32, usize)>,
     for ordinal in root.ordinals().skip(1) {
         if let Some(medium) = kept(ordinal) {
             let size = root.volumes[ordinal as usize];
-            room[medium] = room[medium].saturating_sub(size);
+            left[medium] = left[medium].saturating_sub(size);
             places.push((ordinal, medium));
         }
     }
     for ordinal in root.ordinals().skip(1).filter(|ordinal| kept(*ordinal).is_none()) {
         let size = root.volumes[ordinal as usize];
-        while at < room.len() && room[at] < size {
+        while at < left.len() && left[at] < size {
             at += 1;
         }
-        if at == room.len() {
+        if at == left.len() {
             return Err(no_room(root, media));
         }
-        room[at] -= size;
+        left[at] -= size;
         places.push((ordinal, at));
     }
     if !fits_everywhere {

@@ -64,12 +64,11 @@ impl TrustedBundle {
                 let bytes = disk::read_at_most(&file, MAX_ROOT_BYTES)?.unwrap_or_default();
                 roots.check(&file, &bytes)?;
                 let digest = Digest::of(&bytes);
-                match found.iter_mut().find(|(known, _)| *known == digest) {
-                    Some((_, known)) => known.folders.push(folder.clone()),
-                    None => {
-                        let folders = vec![folder.clone()];
-                        found.push((digest, Found { root_bytes: bytes, folders }));
-                    }
+                if let Some((_, known)) = found.iter_mut().find(|(known, _)| *known == digest) {
+                    known.folders.push(folder.clone());
+                } else {
+                    let folders = vec![folder.clone()];
+                    found.push((digest, Found { root_bytes: bytes, folders }));
                 }
             }
         }

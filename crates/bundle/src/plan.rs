@@ -153,17 +153,15 @@ impl Tape {
         size: u64,
         artifact: usize,
     ) -> Result<&Member, BundleError> {
-        let at = match self.packed.get(&digest) {
-            Some(at) => *at,
-            None => {
-                let artifact = u32::try_from(artifact).ok();
-                let mut member = Member { digest, size, name: None, artifact, pieces: Vec::new() };
-                self.place(&mut member)?;
-                self.packed.insert(digest, self.members.len());
-                self.members.push(member);
-                self.members.len() - 1
-            }
-        };
+        if let Some(at) = self.packed.get(&digest) {
+            return Ok(&self.members[*at]);
+        }
+        let artifact = u32::try_from(artifact).ok();
+        let mut member = Member { digest, size, name: None, artifact, pieces: Vec::new() };
+        self.place(&mut member)?;
+        let at = self.members.len();
+        self.packed.insert(digest, at);
+        self.members.push(member);
         Ok(&self.members[at])
     }
 

@@ -126,7 +126,7 @@ fn push_record(records: &mut String, key: &str, value: &str) {
     while length != rest + length.to_string().len() {
         length += 1;
     }
-    records.push_str(&format!("{length} {key}={value}\n"));
+    records.extend([&length.to_string(), " ", key, "=", value, "\n"]);
 }
 
 fn block(prefix: &str, name: &str, size: u64, kind: u8) -> [u8; 512] {

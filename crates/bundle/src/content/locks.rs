@@ -70,7 +70,7 @@ mod tests {
 
     fn check(found: &[&Found], expected: &Found) {
         let counted = that_count(found.iter().map(|one| (*one).clone()).collect());
-        assert_eq!(counted, [expected.lock.clone()]);
+        assert_eq!(counted.as_slice(), std::slice::from_ref(&expected.lock));
     }
 
     #[test]

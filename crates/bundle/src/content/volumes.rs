@@ -42,10 +42,10 @@ fn read_locks(bundle: &TrustedBundle) -> Result<Vec<Found>, BundleError> {
 pub(super) fn availability(bundle: &TrustedBundle, digest: &Digest) -> Availability {
     if let Some(member) = bundle.table().find(digest) {
         let volumes = bundle.absent_volumes(member);
-        return match volumes.is_empty() {
-            true => Availability::Here { size: member.size },
-            false => Availability::Absent { volumes },
-        };
+        if volumes.is_empty() {
+            return Availability::Here { size: member.size };
+        }
+        return Availability::Absent { volumes };
     }
     match bundle.root().left_out(digest) {
         Some(blob) => Availability::LeftOut { repository: blob.repository.clone() },

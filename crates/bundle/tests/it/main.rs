@@ -2,4 +2,6 @@
 
 mod create;
 mod load;
+mod tools;
+mod verify;
 mod world;

@@ -76,10 +76,6 @@ impl World {
         Lock::parse(lock.to_text().as_bytes()).unwrap()
     }
 
-    pub(crate) fn forget_artifacts(&mut self) {
-        self.artifacts.clear();
-    }
-
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -114,7 +110,7 @@ pub(crate) fn open(folder: &Path) -> TrustedBundle {
     bundles.remove(0)
 }
 
-pub async fn sources(bundles: impl IntoIterator<Item = TrustedBundle>) -> Sources {
+pub(crate) async fn sources(bundles: impl IntoIterator<Item = TrustedBundle>) -> Sources {
     let contents = bundles.into_iter().map(|bundle| Content::Volumes(Arc::new(bundle))).collect();
     Sources::open(contents, &Ctx::default()).await.unwrap()
 }

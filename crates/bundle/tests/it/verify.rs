@@ -1,0 +1,188 @@
+//! Volumes that were flipped, cut short, renamed, swapped, lost, or are somebody else's.
+
+use std::path::Path;
+
+use airlift_bundle::{Depth, TrustedBundle, Verified, VerifyOptions, cut_again, verify};
+use airlift_spec::Ctx;
+use airlift_testkit::samples;
+
+use crate::world::{World, files, flip, open, options, place_of};
+
+fn check(folder: &Path) -> Verified {
+    verify(&open(folder), &VerifyOptions::default(), &Ctx::default()).unwrap()
+}
+
+fn check_deep(folder: &Path) -> Verified {
+    let options = VerifyOptions { depth: Depth::Digests, ..VerifyOptions::default() };
+    verify(&open(folder), &options, &Ctx::default()).unwrap()
+}
+
+fn codes(verified: &Verified) -> Vec<(&str, &str)> {
+    verified.findings.iter().map(|found| (found.code.as_str(), found.object.as_str())).collect()
+}
+
+/// Three images, of which two share a layer; volumes of 128 KiB.
+fn world() -> World {
+    let samples = samples::sharing_layers(7, 2, 90_000, 60_000);
+    let mut world = World::new();
+    for (at, sample) in samples.iter().enumerate() {
+        world.add(&format!("quay.io/shared/image:{at}"), sample);
+    }
+    world.with("quay.io/alone/large:1", &samples::image(9, &[300_000]))
+}
+
+#[test]
+fn a_bundle_as_it_was_made_has_no_findings() {
+    let world = world();
+    let folder = world.create("out");
+    for verified in [check(&folder), check_deep(&folder)] {
+        assert_eq!(verified.findings, []);
+        assert_eq!(verified.cut_again, None);
+        assert_eq!(verified.bytes, open(&folder).root().volumes.iter().sum::<u64>());
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_found_with_volume_chunk_artifact_and_the_line_to_carry_back() {
+    let world = world();
+    let folder = world.create("out");
+    let bundle = open(&folder);
+    let large = bundle.table().members().iter().find(|member| member.pieces.len() > 1).unwrap();
+    let volume = large.pieces[1].volume;
+    let file = folder.join(bundle.root().volume_file(volume));
+    flip(&file, usize::try_from(large.pieces[1].offset).unwrap() + 5);
+    for verified in [check(&folder), check_deep(&folder)] {
+        let name = format!("demo.{volume:05}.tar");
+        let found = codes(&verified);
+        assert_eq!(found[0], ("chunk-damaged", name.as_str()));
+        assert!(found.contains(&("artifact-incomplete", "quay.io/alone/large:1")));
+        assert!(!found.iter().any(|(_, object)| object.starts_with("quay.io/shared")));
+        assert!(verified.findings[0].message.contains("chunk 0"));
+        assert!(verified.findings[0].message.contains("it hurts quay.io/alone/large:1"));
+        let line = format!("airlift bundle create --volumes {volume} --root {}", bundle.digest());
+        assert_eq!(verified.cut_again, Some(line));
+    }
+}
+
+#[test]
+fn damage_in_a_shared_layer_hurts_everyone_who_has_it() {
+    let world = world();
+    let folder = world.create("out");
+    let bundle = open(&folder);
+    let shared = bundle.table().members().iter().find(|member| member.size == 90_000);
+    let (file, offset) = place_of(&bundle, &shared.expect("the shared layer").digest);
+    flip(&file, offset);
+    let verified = check(&folder);
+    for at in 0..2 {
+        let artifact = format!("quay.io/shared/image:{at}");
+        assert!(codes(&verified).contains(&("artifact-incomplete", artifact.as_str())));
+    }
+}
+
+#[test]
+fn missing_truncated_and_swapped_volumes_are_told_by_name() {
+    let world = world();
+    let folder = world.create("out");
+    let volume = |ordinal: u32| folder.join(format!("demo.{ordinal:05}.tar"));
+    fs_err::remove_file(volume(1)).unwrap();
+    let short = fs_err::read(volume(2)).unwrap();
+    fs_err::write(volume(2), &short[..short.len() - 512]).unwrap();
+    fs_err::rename(volume(3), volume(9)).unwrap();
+    fs_err::rename(volume(4), volume(3)).unwrap();
+    fs_err::rename(volume(9), volume(4)).unwrap();
+    let verified = check(&folder);
+    let found = codes(&verified);
+    assert_eq!(
+        found[..4],
+        [
+            ("volume-missing", "demo.00001.tar"),
+            ("volume-truncated", "demo.00002.tar"),
+            ("volume-renamed", "demo.00003.tar"),
+            ("volume-renamed", "demo.00004.tar"),
+        ]
+    );
+    assert_eq!(verified.broken, [1, 2, 3, 4]);
+    assert!(verified.cut_again.unwrap().contains("--volumes 1,2,3,4 --root sha256:"));
+}
+
+#[test]
+fn a_volume_of_an_older_bundle_is_not_mistaken_for_ours() {
+    let mut world = world();
+    let old = world.create("old");
+    world.add("quay.io/new/one:1", &samples::image(20, &[1000]));
+    let new = world.create("new");
+    let file = "demo.00001.tar";
+    assert_eq!(
+        fs_err::metadata(old.join(file)).unwrap().len(),
+        fs_err::metadata(new.join(file)).unwrap().len()
+    );
+    fs_err::copy(old.join(file), new.join(file)).unwrap();
+    fs_err::copy(old.join("demo.00002.tar"), new.join("copy of 2.tar")).unwrap();
+    let verified = check(&new);
+    let found = codes(&verified);
+    assert_eq!(found[..2], [("volume-foreign", file), ("volume-foreign", "copy of 2.tar")]);
+    let root = open(&old).digest().to_string();
+    assert!(verified.findings[0].message.contains(&root), "{}", verified.findings[0].message);
+    assert_eq!(verified.broken, [1]);
+}
+
+#[test]
+fn without_signed_sums_the_digests_are_checked_and_a_warning_says_so() {
+    let world = world();
+    let folder = world.create("out");
+    for (name, bytes) in files(&folder) {
+        if name.contains(".sums") && name.ends_with(".minisig") {
+            // Signed by nobody, and signed by a stranger, come to the same.
+            fs_err::write(folder.join(name), &bytes[..10]).unwrap();
+        }
+    }
+    let verified = check(&folder);
+    assert!(codes(&verified).iter().all(|(code, _)| *code == "sums-untrusted"));
+    assert_eq!(verified.cut_again, None);
+    let bundle = open(&folder);
+    let layer = bundle.table().members().iter().find(|member| member.size == 90_000).unwrap();
+    let (file, offset) = place_of(&bundle, &layer.digest);
+    flip(&file, offset + 1);
+    let split = bundle.table().members().iter().find(|member| member.pieces.len() > 1).unwrap();
+    let (part, offset) = place_of(&bundle, &split.digest);
+    flip(&part, offset);
+    let verified = check(&folder);
+    let damaged = codes(&verified).iter().filter(|(code, _)| *code == "blob-damaged").count();
+    assert_eq!(damaged, 1 + split.pieces.len(), "{:?}", codes(&verified));
+}
+
+#[test]
+fn what_verify_says_to_cut_again_makes_the_bundle_whole_without_lock_or_key() {
+    let world = world();
+    let folder = world.create("out");
+    let before = files(&folder);
+    flip(&folder.join("demo.00002.tar"), 3000);
+    fs_err::remove_file(folder.join("demo.00000.tar")).unwrap();
+    let verified = check(&folder);
+    assert_eq!(verified.broken, [0, 2]);
+    let again = world.path("again");
+    let cut = cut_again(&world.store, &verified.root, &verified.broken, &again, &Ctx::default());
+    assert_eq!(cut.unwrap().volumes.len(), 2);
+    let bundles =
+        TrustedBundle::open(&[again.clone(), folder.clone()], &crate::world::trust()).unwrap();
+    assert_eq!(bundles.len(), 1, "two folders, one bundle");
+    for (name, bytes) in files(&again) {
+        assert_eq!(before.get(&name), Some(&bytes), "{name}");
+        fs_err::copy(again.join(&name), folder.join(&name)).unwrap();
+    }
+    assert_eq!(files(&folder), before);
+    assert_eq!(check(&folder).findings, []);
+}
+
+#[test]
+fn cancelling_stops_it() {
+    let world = world();
+    let folder = world.create("out");
+    let ctx = Ctx::default();
+    ctx.cancel.cancel();
+    let stopped = verify(&open(&folder), &VerifyOptions::default(), &ctx);
+    assert!(matches!(stopped, Err(airlift_bundle::BundleError::Cancelled)));
+    let stopped = world.prepare(&options()).unwrap();
+    let stopped = stopped.write(&world.store, &[world.path("x")], &options(), &ctx);
+    assert!(matches!(stopped, Err(airlift_bundle::BundleError::Cancelled)));
+}
