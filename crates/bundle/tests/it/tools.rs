@@ -31,8 +31,15 @@ fn commands(readme: &str, after: &str) -> String {
     let lines = rest.lines().skip(1).skip_while(|line| line.trim().is_empty());
     let lines = lines.skip_while(|line| !line.starts_with("    "));
     let lines = lines.take_while(|line| line.starts_with("    "));
-    lines.flat_map(|line| [&line[4..], "
-"]).collect()
+    lines
+        .flat_map(|line| {
+            [
+                &line[4..],
+                "
+",
+            ]
+        })
+        .collect()
 }
 
 #[test]
@@ -83,7 +90,10 @@ fn the_readme_checks_a_volume_with_what_is_there() {
 fn tar_sees_plain_files_without_owner_or_time() {
     let world = World::new().with("quay.io/c/odd:1", &samples::sha512_image(3, &[70_000, 300_000]));
     let folder = world.create("out");
-    for name in files(&folder).keys().filter(|name| Path::new(name).extension().is_some_and(|it| it == "tar")) {
+    for name in files(&folder)
+        .keys()
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "tar"))
+    {
         let list = succeed(&folder, "tar", &["--numeric-owner", "--utc", "-tvf", name]);
         for line in list.lines() {
             assert!(line.starts_with("-rw-r--r-- 0/0 "), "{line}");
