@@ -41,6 +41,7 @@ mod to_store;
 mod wish;
 
 pub use error::LoadError;
+pub use plan::lacking;
 pub use plan::{
     ArtifactPlan, AttachStep, BlobPlan, Failure, Lack, LoadPlan, ManifestStep, Missing, State,
     TagAction, TagStep,

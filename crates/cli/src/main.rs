@@ -1,7 +1,5 @@
 //! The `airlift` binary: arguments in, one library call, words out.
 
-#![expect(dead_code, reason = "the verbs that use the rest follow with their libraries")]
-
 use std::process::ExitCode;
 
 mod app;
@@ -9,6 +7,7 @@ mod args;
 mod changes;
 mod config;
 mod connect;
+mod elf;
 mod environment;
 mod error;
 mod failure;

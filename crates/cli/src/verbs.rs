@@ -5,13 +5,18 @@ use clap::Subcommand;
 
 use crate::app::{App, Exit};
 
+mod bundle;
 mod completions;
 mod demo;
 mod fetch;
 mod fsck;
 mod gc;
 mod keygen;
+mod land;
+mod load;
 mod login;
+mod pack;
+mod receipt;
 mod resolve;
 mod serve;
 mod tree;
@@ -19,10 +24,15 @@ mod why;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Pack(pack::Args),
     Resolve(resolve::Args),
     Tree(tree::Args),
     Why(why::Args),
     Fetch(fetch::Args),
+    Bundle(bundle::Args),
+    Land(land::Args),
+    Load(load::Args),
+    Receipt(receipt::Args),
     Serve(serve::Args),
     Gc(gc::Args),
     Fsck(fsck::Args),
@@ -36,10 +46,15 @@ pub(crate) enum Verb {
 impl Verb {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Failure> {
         match self {
+            Self::Pack(args) => pack::run(args, app).await,
             Self::Resolve(args) => resolve::run(args, app).await,
             Self::Tree(args) => tree::run(&args, app),
             Self::Why(args) => why::run(&args, app),
             Self::Fetch(args) => fetch::run(args, app).await,
+            Self::Bundle(args) => bundle::run(args, app).await,
+            Self::Land(args) => land::run(args, app).await,
+            Self::Load(args) => load::run(args, app).await,
+            Self::Receipt(args) => receipt::run(args, app).await,
             Self::Serve(args) => serve::run(args, app).await,
             Self::Gc(args) => gc::run(args, app).await,
             Self::Fsck(args) => fsck::run(args, app).await,

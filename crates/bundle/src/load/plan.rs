@@ -222,7 +222,7 @@ impl fmt::Display for ArtifactPlan {
 }
 
 /// What is lacking, in one sentence: volumes by name, the rest by digest.
-pub(super) fn lacking(missing: &[Missing]) -> String {
+pub fn lacking(missing: &[Missing]) -> String {
     let mut volumes = BTreeSet::new();
     let mut left_out = Vec::new();
     let mut unknown = Vec::new();

@@ -14,10 +14,11 @@ use rustls::ServerConfig;
 use serde::Serialize;
 
 use crate::app::{App, Exit, blocking, read_file};
+use crate::args::Transfer;
 use crate::error::CliError;
 use crate::output::Report;
 use crate::place::Source;
-use crate::sources;
+use crate::sources::SourceArgs;
 
 /// Offer bundles, a store or a registry as an OCI registry
 ///
@@ -26,9 +27,8 @@ use crate::sources;
 /// its address on stdout when it is ready, and stops after finishing what is under way on SIGTERM.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder of volumes, `store:DIR` or `registry://HOST[/PREFIX]`; repeats, joined by digest
-    #[arg(value_name = "SOURCE", required = true)]
-    sources: Vec<Source>,
+    #[command(flatten)]
+    source: SourceArgs,
 
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000")]
@@ -80,10 +80,12 @@ impl FromStr for Tls {
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let (backend, writable): (Arc<dyn Backend>, _) = if args.writable {
-        let store = Arc::new(StoreBackend::new(Arc::new(pushed_into(&args.sources).await?)));
+        let store = pushed_into(&args.source.sources).await?;
+        let store = Arc::new(StoreBackend::new(Arc::new(store)));
         (store.clone(), Some(store))
     } else {
-        let sources = sources::open(&args.sources, app).await?;
+        let client = app.connect(&Transfer::default())?;
+        let sources = args.source.open(&client, app).await?;
         (Arc::new(ContentBackend::new(sources)), None)
     };
     let tls = server_tls(&args, app).await?;

@@ -52,9 +52,7 @@ impl World {
 
     pub(super) async fn stop(&mut self) {
         self.shutdown.cancel();
-        if let Some(running) = self.running.take() {
-            running.await.unwrap();
-        }
+        self.running.take().expect("it runs").await.unwrap();
     }
 
     pub(super) fn request(&self, method: &str, target: &str) -> Request {

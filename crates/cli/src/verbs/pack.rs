@@ -1,0 +1,76 @@
+use airlift_spec::{Failure, Reference};
+use airlift_upstream::resolve::{ResolveOptions, Upstream};
+use serde::Serialize;
+
+use super::bundle::create::{Made, Making, create};
+use super::fetch::{Brought, bring, folder_of};
+use super::resolve::{Files, Resolved, pin, read_stack, update};
+use crate::app::{App, Exit};
+use crate::args::Transfer;
+use crate::output::Report;
+
+/// Take a stack all the way to volumes: resolve, fetch, and bundle create in one
+///
+/// Each step does only what is left to do, so it may be interrupted and repeated at any time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// Move the pins of these references, or all pins where none is named
+    #[arg(long, value_name = "REF", num_args = 0..)]
+    update: Option<Vec<Reference>>,
+    #[command(flatten)]
+    making: Making,
+    #[command(flatten)]
+    transfer: Transfer,
+}
+
+pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
+    let stack = read_stack(&args.files.stack)?;
+    let upstream = Upstream {
+        client: app.connect(&args.transfer)?,
+        store: app.create_store()?,
+        base: folder_of(&args.files.stack),
+    };
+    let options =
+        ResolveOptions { update: update(&stack, args.update)?, ..ResolveOptions::default() };
+    let (lock, resolved) = pin(&stack, &args.files.lock, &upstream, &options, false, app).await?;
+    if resolved.exit() != Exit::Success {
+        return end(&Packed { resolved, fetched: None, bundle: None }, app);
+    }
+    app.say(resolved.to_text());
+    let fetched = bring(&lock, &upstream, &args.transfer, app).await?;
+    let may_go_on = fetched.exit() == Exit::Success || args.making.allow_missing;
+    if !may_go_on {
+        return end(&Packed { resolved, fetched: Some(fetched), bundle: None }, app);
+    }
+    app.say(fetched.to_text());
+    let made = create(args.making, vec![lock], upstream.store, false, app).await?;
+    end(&Packed { resolved, fetched: Some(fetched), bundle: Some(made) }, app)
+}
+
+fn end(packed: &Packed, app: &App) -> Result<Exit, Failure> {
+    app.print(packed)?;
+    let last = packed.bundle.as_ref().map(Made::exit);
+    let last = last.or_else(|| packed.fetched.as_ref().map(Brought::exit));
+    Ok(last.unwrap_or_else(|| packed.resolved.exit()))
+}
+
+/// How far it came; a step that failed is the last one.
+#[derive(Debug, Serialize)]
+struct Packed {
+    resolved: Resolved,
+    fetched: Option<Brought>,
+    bundle: Option<Made>,
+}
+
+impl Report for Packed {
+    /// What the last step has to say; the earlier ones have had their say.
+    fn to_text(&self) -> String {
+        match (&self.bundle, &self.fetched) {
+            (Some(made), _) => made.to_text(),
+            (None, Some(fetched)) => fetched.to_text(),
+            (None, None) => self.resolved.to_text(),
+        }
+    }
+}
