@@ -16,6 +16,9 @@ use url::Url;
 use super::error::ClientError;
 use super::options::{ClientOptions, ProxyOptions};
 
+/// Where the system says which name server to ask.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// A way of speaking to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -138,6 +141,10 @@ fn http_client(
         .connect_timeout(options.tuning.connect_timeout)
         .pool_max_idle_per_host(options.max_in_flight.get())
         .tcp_nodelay(true);
+    if !names_a_server(&fs_err::read_to_string(RESOLV_CONF).unwrap_or_default()) {
+        // The resolver would ask a public one instead, and tell it the names of hosts behind the gap.
+        builder = builder.no_hickory_dns();
+    }
     let ProxyOptions { http, https, no_proxy } = &options.proxy;
     for (scheme, proxy) in [("http", http), ("https", https)] {
         let Some(proxy) = proxy else { continue };
@@ -148,6 +155,11 @@ fn http_client(
         }));
     }
     builder.build().map_err(|err| config("the options of the HTTP client", &err.without_url()))
+}
+
+/// Whether a `resolv.conf` says whom to ask.
+fn names_a_server(text: &str) -> bool {
+    text.lines().any(|line| line.split_whitespace().next() == Some("nameserver"))
 }
 
 fn proxy_url(text: &str) -> Result<Url, ClientError> {
@@ -426,6 +438,14 @@ mod tests {
         direct("10.0.0.0/8", "http://ten.example", false);
         direct("fd00::/8", "http://[fd12::1]:5000", true);
         direct("fd00::/99999", "http://[fd12::1]:5000", false);
+    }
+
+    #[test]
+    fn a_machine_without_a_name_server_is_known_as_such() {
+        assert!(names_a_server("search example.com\nnameserver 10.0.0.1\n"));
+        for text in ["", "# nameserver 10.0.0.1\n", "search example.com\n", "nameservers\n"] {
+            assert!(!names_a_server(text), "{text}");
+        }
     }
 
     #[test]

@@ -246,7 +246,10 @@ impl Shared {
         loop {
             let proof = proof.filter(|_| host.is_at(&url));
             let response = match self.once(host, transport, ask, url.clone(), proof).await {
-                Err(ClientError::PlainHttp { .. }) if host.transports.try_other(transport) => {
+                // Said by the registry itself, not by where it sent us.
+                Err(ClientError::PlainHttp { .. })
+                    if followed == 0 && host.transports.try_other(transport) =>
+                {
                     transport = host.transports.current();
                     url = host.url(transport, &ask.to)?;
                     continue;
@@ -498,7 +501,7 @@ impl Answer {
                 url.set_port(self.url.port()).map_err(|()| broken("a `Location` is no address"))?;
             }
         }
-        check_descent(&self.host, &self.url, &url)?;
+        check_descent(&self.host.name, &self.url, &url)?;
         Ok(url)
     }
 
@@ -586,12 +589,12 @@ fn redirected(
     }
     let to = to.to_str().ok().and_then(|to| from.join(to).ok());
     let to = to.ok_or_else(|| wrong("to an address that is none"))?;
-    check_descent(host, from, &to)?;
+    check_descent(&host.name, from, &to)?;
     Ok(to)
 }
 
 /// Nothing leads from TLS into the clear, but to this very machine.
-fn check_descent(host: &Host, from: &Url, to: &Url) -> Result<(), ClientError> {
+fn check_descent(registry: &str, from: &Url, to: &Url) -> Result<(), ClientError> {
     let is_local = to.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
     let problem = match (from.scheme(), to.scheme()) {
         (_, "https") | ("http", "http") => return Ok(()),
@@ -599,7 +602,7 @@ fn check_descent(host: &Host, from: &Url, to: &Url) -> Result<(), ClientError> {
         ("https", "http") => "from TLS to plain HTTP",
         _ => "to an address that is neither HTTP nor HTTPS",
     };
-    Err(ClientError::Redirect { registry: host.name.clone(), problem: problem.to_owned() })
+    Err(ClientError::Redirect { registry: registry.to_owned(), problem: problem.to_owned() })
 }
 
 /// A body of known length that is made while it is sent: some registries take no other kind.
@@ -634,5 +637,27 @@ impl http_body::Body for SizedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn leads(from: &str, to: &str, allowed: bool) {
+        let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+        assert_eq!(check_descent("quay.io", &from, &to).is_ok(), allowed, "{from} to {to}");
+    }
+
+    #[test]
+    fn nothing_leads_from_tls_into_the_clear() {
+        leads("https://quay.io", "https://cdn.quay.io", true);
+        leads("http://inner.test", "http://cdn.test", true);
+        leads("http://inner.test", "https://cdn.test", true);
+        leads("https://quay.io", "http://quay.io", false);
+        leads("https://quay.io", "http://127.0.0.1.evil.test", false);
+        leads("https://localhost", "http://127.0.0.1:5000", true);
+        leads("https://quay.io", "file:///etc/passwd", false);
     }
 }

@@ -180,3 +180,51 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that can panic runs under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(n: u32) -> Digest {
+        Digest::of(&n.to_be_bytes())
+    }
+
+    fn store() -> (tempfile::TempDir, Arc<Store>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        (dir, Arc::new(store))
+    }
+
+    #[tokio::test]
+    async fn changes_that_come_together_are_all_durable() {
+        let (_dir, store) = store();
+        let repositories = Repositories::new(store.clone());
+        let repository = repositories.get_to_push("a").await.unwrap();
+        let changes =
+            (0..100).map(|n| repository.change(move |pushed| pushed.blobs.insert(digest(n))));
+        for changed in futures::future::join_all(changes).await {
+            changed.unwrap();
+        }
+        assert_eq!(store.pushed("a").unwrap().unwrap().blobs.len(), 100);
+        assert_eq!(repository.pushed().blobs.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_fails_every_change_in_it_and_shows_none() {
+        let (dir, store) = store();
+        let repositories = Repositories::new(store);
+        let repository = repositories.get_to_push("a").await.unwrap();
+        // A folder where the root's file belongs: no write can replace it.
+        let file = dir.path().join("store/roots/pushed/a.json");
+        fs_err::create_dir_all(file.join("in the way")).unwrap();
+        let changes =
+            (0..3).map(|n| repository.change(move |pushed| pushed.blobs.insert(digest(n))));
+        for changed in futures::future::join_all(changes).await {
+            assert!(changed.is_err());
+        }
+        assert!(repository.pushed().blobs.is_empty());
+        fs_err::remove_dir_all(&file).unwrap();
+        repository.change(|pushed| pushed.blobs.insert(digest(9))).await.unwrap();
+        assert_eq!(repository.pushed().blobs.iter().collect::<Vec<_>>(), [&digest(9)]);
+    }
+}

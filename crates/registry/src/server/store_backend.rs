@@ -393,3 +393,49 @@ impl Backend for StoreBackend {
         Box::pin(async move { Ok(self.repositories.names().await?) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend() -> (tempfile::TempDir, StoreBackend) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        (dir, StoreBackend::new(Arc::new(store)))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_not_taken_back_while_others_publish() {
+        let (_dir, backend) = backend();
+        let blob = Digest::of(b"never came");
+        let repository = backend.repositories.get_to_push("a").await.unwrap();
+        insert(&repository, blob).await.unwrap();
+        let publishing = repository.publishing.read().await;
+        backend.take_back(&repository, blob).await.unwrap();
+        assert!(repository.pushed().blobs.contains(&blob));
+        drop(publishing);
+        backend.take_back(&repository, blob).await.unwrap();
+        assert!(!repository.pushed().blobs.contains(&blob));
+    }
+
+    #[tokio::test]
+    async fn a_name_without_bytes_is_no_blob() {
+        let (_dir, backend) = backend();
+        let blob = Digest::of(b"never came");
+        backend.link("a", blob).await.unwrap();
+        let size = backend.blob_size(&Asked::from("a"), &blob).await.unwrap();
+        assert_eq!(size, None);
+    }
+
+    #[test]
+    fn the_host_comes_before_the_path_as_pushes_place_it() {
+        let form = |ns: Option<&str>, repository: &str| {
+            let ns = ns.map(str::to_owned);
+            host_form(&Asked { repository: repository.to_owned(), ns })
+        };
+        assert_eq!(form(Some("quay.io"), "org/app").as_deref(), Some("quay.io/org/app"));
+        assert_eq!(form(Some("docker.io"), "nginx").as_deref(), Some("docker.io/library/nginx"));
+        assert_eq!(form(Some("localhost:5000"), "a").as_deref(), Some("localhost_5000/a"));
+        assert_eq!(form(None, "org/app"), None);
+    }
+}

@@ -306,3 +306,37 @@ async fn pieces_are_read_exactly_also_where_ranges_are_ignored() {
     let size = client.blob_size(&repository, &blob.digest, &Ctx::default()).await.unwrap();
     assert_eq!(size, Some(500_000));
 }
+
+#[tokio::test]
+async fn no_more_is_asked_at_once_than_allowed_and_less_where_that_is_too_much() {
+    let registry = FakeRegistry::start();
+    let lengths: Vec<usize> = (0..40).map(|at| 1_000 + at).collect();
+    let sample = airlift_testkit::samples::image(1, &lengths);
+    registry.put("team/app", "v1", &sample);
+    registry.fail_times(5, On::blobs(), Fault::RetryAfter(0));
+    // Long enough that requests made at once are seen at once.
+    let slow = Fault::SlowStart(std::time::Duration::from_millis(20));
+    registry.fail_always(On::blobs(), slow);
+    let client =
+        Client::new(ClientOptions { max_in_flight: 4.try_into().unwrap(), ..options() }).unwrap();
+    let (repository, ctx) = (super::repository(&registry), Ctx::default());
+    let asked = sample.blobs.keys().map(|digest| client.blob_size(&repository, digest, &ctx));
+    for size in futures::future::join_all(asked).await {
+        assert!(size.unwrap().is_some());
+    }
+    assert!((2..=4).contains(&registry.max_in_flight()), "{}", registry.max_in_flight());
+    assert_eq!(registry.faults_left(), 0);
+}
+
+#[tokio::test]
+async fn tls_that_turns_out_to_be_none_is_named() {
+    let (registry, plain) = (FakeRegistry::start(), FakeRegistry::start());
+    let (repository, blob, _) = with_blob(&registry, 10_000);
+    let elsewhere = vec![("location", format!("https://{}/x", plain.host()))];
+    registry.fail_always(On::get("/blobs/"), Fault::Status(307, elsewhere));
+    let (_dir, store) = temp_store();
+    let err = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap_err();
+    assert!(matches!(err, ClientError::PlainHttp { .. }), "{err:?}");
+    assert!(err.help().unwrap().contains("--plain-http"));
+    assert_eq!(registry.count("GET", "/blobs/"), 1);
+}

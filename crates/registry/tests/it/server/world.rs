@@ -52,7 +52,9 @@ impl World {
 
     pub(super) async fn stop(&mut self) {
         self.shutdown.cancel();
-        self.running.take().expect("it runs").await.unwrap();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
     }
 
     pub(super) fn request(&self, method: &str, target: &str) -> Request {
