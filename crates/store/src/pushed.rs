@@ -51,7 +51,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let path = self.pushed_path(repository)?;
         let _gate = self.enter();
-        let failed = |err| self.write_error(MAX_ROOT_BYTES.min(1 << 20), err);
+        let failed = |err| self.write_error(0, err);
         let lock = disk::open_writable(&self.pushed_dir().join(".lock")).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let before = self.pushed(repository)?.unwrap_or_default();
