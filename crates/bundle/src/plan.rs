@@ -247,4 +247,7 @@ pub(crate) fn bundle_name(
 }
 
 #[cfg(test)]
+pub(crate) use tests::sample as for_tests;
+
+#[cfg(test)]
 mod tests;
