@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlift_registry::client::Repository;
+use airlift_registry::client::{Fetched as Transfer, Repository};
 use airlift_spec::closure::{Closure, closure};
 use airlift_spec::lock::Artifact;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::stack;
 use airlift_spec::{Class, Ctx, Descriptor, Digest, Event, Explain as _, Finding, Lock, error};
-use airlift_store::{BlobWriter, Root, RootArtifact, Staging, Store, StoreError};
+use airlift_store::{Root, RootArtifact, Store, StoreError};
 use futures::StreamExt as _;
 
 use crate::local::LocalImage;
@@ -338,72 +338,34 @@ impl Run<'_> {
 
     /// Brings one blob. An error is one that stops everything.
     async fn blob(&self, work: Work) -> Result<Brought, UpstreamError> {
-        let Some(writer) = self.stage(&work.blob).await? else { return Ok(Brought::ByAnother) };
-        let (digest, total_bytes) = (work.blob.digest, work.blob.size);
-        let missing: u64 = writer.gaps().iter().map(|gap| gap.end - gap.start).sum();
-        let resumed_bytes = total_bytes - missing;
-        self.ctx.events.emit(Event::TransferStarted { blob: digest, total_bytes, resumed_bytes });
-        match self.bring(&work, writer).await {
-            Ok(()) => {
-                self.ctx.events.emit(Event::TransferFinished { blob: digest });
-                Ok(Brought::Now(missing))
-            }
-            Err(error) if error.stops_everything() => Err(error),
-            Err(error) => {
-                let reason = error::chain(&error);
-                if work.blob.is_non_distributable() && error.class() != Class::Network {
-                    let message =
-                        format!("upstream does not give this non-distributable layer: {reason}");
-                    let reference = &work.wanted_by[0].reference;
-                    let finding =
-                        Finding::warning("non-distributable", digest, message).of(reference);
-                    return Ok(Brought::NotGiven(finding));
-                }
-                self.ctx.events.emit(Event::TransferFailed { blob: digest, reason });
-                Ok(Brought::Failed(work.wanted_by, error))
-            }
+        let error = match self.bring(&work).await {
+            Ok(Transfer::Brought) => return Ok(Brought::Now(work.blob.size)),
+            Ok(Transfer::Present | Transfer::Busy) => return Ok(Brought::ByAnother),
+            Err(error) if error.stops_everything() => return Err(error),
+            Err(error) => error,
+        };
+        if !work.blob.is_non_distributable() || error.class() == Class::Network {
+            return Ok(Brought::Failed(work.wanted_by, error));
         }
-    }
-
-    /// The blob's place in the store; none if it has come meanwhile. Waits while another process brings it.
-    async fn stage(&self, blob: &Descriptor) -> Result<Option<BlobWriter>, UpstreamError> {
-        loop {
-            let (digest, size) = (blob.digest, blob.size);
-            match with_store(&self.upstream.store, move |store| store.stage(digest, size)).await? {
-                Staging::Writer(writer) => return Ok(Some(writer)),
-                Staging::Present => return Ok(None),
-                Staging::Busy => {
-                    let pause = tokio::time::sleep(BUSY_PAUSE);
-                    self.ctx
-                        .cancel
-                        .run_until_cancelled(pause)
-                        .await
-                        .ok_or(UpstreamError::Cancelled)?;
-                }
-            }
-        }
+        let reason = error::chain(&error);
+        let message = format!("upstream does not give this non-distributable layer: {reason}");
+        let reference = &work.wanted_by[0].reference;
+        let finding = Finding::warning("non-distributable", work.blob.digest, message);
+        Ok(Brought::NotGiven(finding.of(reference)))
     }
 
     /// Tries each place that should have the blob, until one gives the right bytes.
-    async fn bring(&self, work: &Work, writer: BlobWriter) -> Result<(), UpstreamError> {
+    async fn bring(&self, work: &Work) -> Result<Transfer, UpstreamError> {
         let mut places: Vec<&Wanting> = Vec::new();
         for wanting in &work.wanted_by {
             if !places.iter().any(|known| known.origin.is_same_place(&wanting.origin)) {
                 places.push(wanting);
             }
         }
-        let mut writer = Some(writer);
         let mut first_error = None;
         for place in places {
-            let ours = match writer.take() {
-                Some(writer) => writer,
-                None => match self.stage(&work.blob).await? {
-                    Some(writer) => writer,
-                    None => return Ok(()),
-                },
-            };
-            match self.bring_from(&work.blob, place, ours).await {
-                Ok(()) => return Ok(()),
+            match self.bring_from(&work.blob, place).await {
+                Ok(transfer) => return Ok(transfer),
                 Err(error) if error.stops_everything() => return Err(error),
                 // The first place is the one that the lock's order prefers, so its reason is the one to tell.
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -412,26 +374,38 @@ impl Run<'_> {
         Err(first_error.expect("every blob is wanted from at least one place"))
     }
 
+    /// Brings a blob from one place, or waits until another process has brought it.
     async fn bring_from(
         &self,
         blob: &Descriptor,
         from: &Wanting,
-        writer: BlobWriter,
-    ) -> Result<(), UpstreamError> {
-        let reference = || from.reference.to_string();
-        let writer = match &from.origin {
-            Origin::Registry { client, repository } => client
-                .fetch_blob(repository, blob, writer, self.ctx)
-                .await
-                .map_err(|source| UpstreamError::Client { reference: reference(), source })?,
-            Origin::Local(image) => {
-                let (image, digest, name, ctx) =
-                    (Arc::clone(image), blob.digest, reference(), self.ctx.clone());
-                blocking(move || local_blob::copy(&image, digest, &name, writer, &ctx)).await?
+    ) -> Result<Transfer, UpstreamError> {
+        loop {
+            let transfer = match &from.origin {
+                Origin::Registry { client, repository } => {
+                    let store = &self.upstream.store;
+                    let transfer = client.fetch_into(repository, blob, store, self.ctx).await;
+                    transfer.map_err(|source| UpstreamError::Client {
+                        reference: from.reference.to_string(),
+                        source,
+                    })?
+                }
+                Origin::Local(image) => {
+                    let copy = local_blob::Copy {
+                        image: Arc::clone(image),
+                        blob: blob.clone(),
+                        reference: from.reference.to_string(),
+                    };
+                    let (store, ctx) = (self.upstream.store.clone(), self.ctx.clone());
+                    blocking(move || copy.run(&store, &ctx)).await?
+                }
+            };
+            if transfer != Transfer::Busy {
+                return Ok(transfer);
             }
-        };
-        let committed = blocking(move || writer.commit()).await;
-        committed.map_err(|source| UpstreamError::Store { reference: reference(), source })
+            let pause = self.ctx.cancel.run_until_cancelled(tokio::time::sleep(BUSY_PAUSE));
+            pause.await.ok_or(UpstreamError::Cancelled)?;
+        }
     }
 }
 
