@@ -1,5 +1,6 @@
 //! `cargo xtask docs`: what the documents promise exists. Links lead somewhere, commands name verbs
-//! and flags that the binary has, and the command line reference is what the binary prints.
+//! and flags that the binary has, findings are explained, and the command line reference is what the
+//! binary prints.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::process::{built, cargo, root};
 use crate::{CHORES, Result};
 
+mod findings;
 mod markdown;
 mod reference;
 
@@ -32,7 +34,11 @@ pub(crate) fn run(mode: Mode) -> Result {
         Mode::Check => found.extend(stale(&root().join(REFERENCE), &wanted)),
     }
     let mut texts = BTreeMap::new();
-    read(root(), &mut texts)?;
+    read(root(), "md", &mut texts)?;
+    let mut sources = BTreeMap::new();
+    read(&root().join("crates"), "rs", &mut sources)?;
+    let table = texts.get(Path::new(findings::TABLE)).map_or("", String::as_str);
+    found.extend(findings::disagreements(table, &sources));
     let pages = texts.iter().map(|(path, text)| (path.clone(), markdown::parse(text))).collect();
     let exists = |path: &Path| root().join(path).exists();
     found.extend(dead_links(&pages, exists));
@@ -65,14 +71,14 @@ fn stale(place: &Path, wanted: &str) -> Option<String> {
     (!is_current).then(remark)
 }
 
-/// Collects the Markdown files under `folder`, by their path in the checkout.
-fn read(folder: &Path, texts: &mut BTreeMap<PathBuf, String>) -> Result {
+/// Collects the files under `folder` whose names end in `.kind`, by their path in the checkout.
+fn read(folder: &Path, kind: &str, texts: &mut BTreeMap<PathBuf, String>) -> Result {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() && !name.starts_with('.') && name != "target" {
-            read(&path, texts)?;
-        } else if path.extension().is_some_and(|end| end == "md") {
+            read(&path, kind, texts)?;
+        } else if path.extension().is_some_and(|end| end == kind) {
             let text = fs_err::read_to_string(&path)?;
             texts.insert(path.strip_prefix(root())?.to_owned(), text);
         }

@@ -146,7 +146,11 @@ struct Check<'a> {
 #[derive(Debug)]
 enum Verdict {
     Sound,
-    Wrong { code: &'static str, message: String, first: Option<String>, artifacts: u64 },
+    /// What is wrong, as the first artifact that needs it says it, and how many do.
+    Wrong {
+        finding: Box<Finding>,
+        artifacts: u64,
+    },
 }
 
 impl Check<'_> {
@@ -214,19 +218,19 @@ impl Check<'_> {
     fn blob(&mut self, digest: &Digest, size: Option<u64>, name: Option<&str>) {
         let store = self.store;
         let verdict = self.blobs.entry(*digest).or_insert_with(|| {
-            let wrong = |code, message| Verdict::Wrong {
-                code,
-                message,
-                first: name.map(str::to_owned),
-                artifacts: 0,
-            };
-            match (store.size(digest), size) {
-                (None, _) => wrong("missing-blob", "it is not in the store".to_owned()),
+            let finding = match (store.size(digest), size) {
+                (None, _) => Finding::error("missing-blob", digest, "it is not in the store"),
                 (Some(actual), Some(size)) if actual != size => {
-                    wrong("size-mismatch", format!("it has {actual} bytes instead of {size}"))
+                    let message = format!("it has {actual} bytes instead of {size}");
+                    Finding::error("size-mismatch", digest, message)
                 }
-                (Some(_), _) => Verdict::Sound,
-            }
+                (Some(_), _) => return Verdict::Sound,
+            };
+            let finding = Box::new(match name {
+                Some(name) => finding.of(name),
+                None => finding,
+            });
+            Verdict::Wrong { finding, artifacts: 0 }
         });
         if let Verdict::Wrong { artifacts, .. } = verdict {
             *artifacts += 1;
@@ -234,17 +238,12 @@ impl Check<'_> {
     }
 
     fn say_what_is_wrong(&mut self) {
-        for (digest, verdict) in self.blobs.drain() {
-            let Verdict::Wrong { code, message, first, artifacts } = verdict else { continue };
-            let message = match artifacts {
-                0 | 1 => message,
-                _ => format!("{message}; {artifacts} artifacts need it"),
-            };
-            let finding = Finding::error(code, digest, message);
-            self.findings.push(match first {
-                Some(name) => finding.of(name),
-                None => finding,
-            });
+        for verdict in std::mem::take(&mut self.blobs).into_values() {
+            let Verdict::Wrong { mut finding, artifacts } = verdict else { continue };
+            if artifacts > 1 {
+                finding.message = format!("{}; {artifacts} artifacts need it", finding.message);
+            }
+            self.findings.push(*finding);
         }
     }
 
