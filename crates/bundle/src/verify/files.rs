@@ -27,38 +27,39 @@ pub(super) fn look(bundle: &TrustedBundle) -> Hurt {
 
 /// Why a volume cannot be read as the one its name says.
 fn look_at(bundle: &TrustedBundle, volume: &Volume) -> Option<Finding> {
-    let (code, message) = match volume.presence() {
-        Presence::Absent => ("volume-missing", "the volume is not here".to_owned()),
-        Presence::WrongSize(path, found) => match marked(path) {
-            Some(other) if !is_it(bundle, volume, &other) => foreign(bundle, &other),
+    let name = volume.name();
+    match volume.presence() {
+        Presence::Absent => Some(Finding::error("volume-missing", name, "the volume is not here")),
+        Presence::WrongSize(path, found) => Some(match marked(path) {
+            Some(other) if !is_it(bundle, volume, &other) => foreign(bundle, name, &other),
             _ => {
                 let message = format!("it has {found} bytes instead of {}", volume.size_bytes());
-                ("volume-truncated", message)
+                Finding::error("volume-truncated", name, message)
             }
-        },
+        }),
         Presence::Here(path) => match marked(path) {
-            Some(other) if !is_it(bundle, volume, &other) => foreign(bundle, &other),
+            Some(other) if !is_it(bundle, volume, &other) => Some(foreign(bundle, name, &other)),
             // A damaged marker is damage like any other: the sums tell.
-            _ => return None,
+            _ => None,
         },
-    };
-    Some(Finding::error(code, volume.name(), message))
+    }
 }
 
 fn is_it(bundle: &TrustedBundle, volume: &Volume, marked: &Marked) -> bool {
     marked.root == bundle.digest() && marked.ordinal == volume.ordinal()
 }
 
-fn foreign(bundle: &TrustedBundle, other: &Marked) -> (&'static str, String) {
+fn foreign(bundle: &TrustedBundle, name: &str, other: &Marked) -> Finding {
     if other.root == bundle.digest() {
-        let name = bundle.root().volume_file(other.ordinal);
-        return ("volume-renamed", format!("it is in truth {name}"));
+        let message = format!("it is in truth {}", bundle.root().volume_file(other.ordinal));
+        return Finding::error("volume-renamed", name, message);
     }
-    let message = format!(
-        "it is volume {:05} of another bundle, {} with the root {}",
-        other.ordinal, other.bundle, other.root
-    );
-    ("volume-foreign", message)
+    Finding::error("volume-foreign", name, of_another_bundle(other))
+}
+
+fn of_another_bundle(other: &Marked) -> String {
+    let Marked { bundle, root, ordinal } = other;
+    format!("it is volume {ordinal:05} of another bundle, {bundle} with the root {root}")
 }
 
 /// Volumes under names that nobody would look for.
@@ -79,7 +80,7 @@ fn strangers(bundle: &TrustedBundle) -> Vec<Finding> {
                 );
                 findings.push(Finding::warning("volume-renamed", name, message));
             } else if other.bundle == bundle.root().name {
-                findings.push(Finding::warning("volume-foreign", name, foreign(bundle, &other).1));
+                findings.push(Finding::warning("volume-foreign", name, of_another_bundle(&other)));
             }
         }
     }
