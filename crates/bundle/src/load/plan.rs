@@ -87,13 +87,12 @@ impl Failure {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Missing {
     pub digest: Digest,
-    #[serde(flatten)]
     pub lack: Lack,
 }
 
 /// Why something cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "lack")]
+#[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Lack {
     /// It lies on volumes that are not here.
     Volumes { volumes: Vec<String> },

@@ -51,6 +51,8 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
+    /// All that were made, those for planning excluded; none for a load into a store.
+    pub requests: u64,
     pub bytes_sent: u64,
     pub blobs_sent: u64,
     pub blobs_mounted: u64,
@@ -105,9 +107,11 @@ impl Tally {
         self.tags_set.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    /// `requests` are counted by the client.
+    pub(super) fn totals(&self, requests: u64) -> Totals {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Totals {
+            requests,
             bytes_sent: read(&self.bytes_sent),
             blobs_sent: read(&self.blobs_sent),
             blobs_mounted: read(&self.blobs_mounted),

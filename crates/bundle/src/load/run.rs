@@ -53,6 +53,7 @@ pub async fn run(
         arrived: Mutex::new(BTreeSet::new()),
         findings: Mutex::new(plan.findings.clone()),
         attached: Mutex::new(Vec::new()),
+        requests_before: target.client.counters().requests,
     };
     let report =
         ctx.cancel.run_until_cancelled(Box::pin(load.go())).await.ok_or(LoadError::Cancelled)?;
@@ -72,6 +73,7 @@ struct Load<'a> {
     /// Indexes in `plan.artifacts` of what is complete by now.
     arrived: Mutex<BTreeSet<usize>>,
     findings: Mutex<Vec<Finding>>,
+    requests_before: u64,
     /// Fallback indexes that were written, to be read once more at the end.
     attached: Mutex<Vec<(String, Digest, Vec<Descriptor>)>>,
 }
@@ -413,7 +415,8 @@ impl Load<'_> {
         findings.sort();
         findings.dedup();
         let request = Request::of(&self.plan.artifacts, &counted_on(self.sources));
-        let totals = self.tally.totals();
+        let requests = self.target.client.counters().requests - self.requests_before;
+        let totals = self.tally.totals(requests);
         LoadReport { format: FORMAT, artifacts, findings, totals, request }
     }
 }

@@ -61,7 +61,7 @@ pub async fn load_to_store(
     load.blocking(Store::write_index).await?;
     findings.sort();
     findings.dedup();
-    let totals = tally.totals();
+    let totals = tally.totals(0);
     Ok(LoadReport { format: FORMAT, artifacts, findings, totals, request: None })
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use airlift_bundle::load;
 use airlift_spec::Digest;
 use airlift_spec::oci::{Manifest, referrers_tag};
 use airlift_testkit::registry::Referrers;
@@ -96,6 +97,35 @@ async fn two_loads_at_once_lose_no_entry_of_each_other() {
         assert_eq!((a.class(), b.class()), (None, None), "{a:#?} {b:#?}");
         assert_eq!(listed(&one, &subject), BTreeSet::from([first, second]), "{round}");
     }
+}
+
+/// Somebody who read the index before we wrote it writes it after us.
+#[tokio::test]
+async fn an_entry_that_others_overwrite_during_the_load_is_restored_before_it_ends() {
+    let mut world = without_api();
+    let sample = samples::signed(&samples::image(1, &[1000]));
+    let subject = sample.root.digest;
+    world.pin("demo", APP, &sample);
+    let theirs = samples::index(9, &["linux/s390x"], 100);
+    let tag = referrers_tag(&subject);
+    let (sources, target, plan) =
+        (world.sources().await, world.target(), world.plan().await.unwrap());
+    let mut load = Box::pin(load::run(&plan, &sources, &target, &world.options, &world.ctx));
+    let mut has_overwritten = false;
+    let report = std::future::poll_fn(|cx| {
+        let done = load.as_mut().poll(cx);
+        // The tag of the image is set after its referrers were listed: by then ours are in the index.
+        if !has_overwritten && world.tag_there("quay.io/org/app", "1").is_some() {
+            world.registry.put(THERE, &tag, &theirs);
+            has_overwritten = true;
+        }
+        done
+    });
+    let report = report.await.unwrap();
+    assert_eq!(report.class(), None, "{report:#?}");
+    let ours = about(&sample, &subject);
+    assert!(has_overwritten && listed(&world, &subject).is_superset(&ours));
+    assert!(listed(&world, &subject).len() > ours.len(), "theirs stays too");
 }
 
 #[tokio::test]

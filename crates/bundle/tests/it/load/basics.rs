@@ -65,6 +65,7 @@ async fn a_second_load_changes_nothing_and_asks_little() {
         artifact.children.len() + artifact.referrers.len()
     };
     let known: usize = lock.artifacts.iter().map(|artifact| 1 + below(artifact)).sum();
+    assert_eq!(report.totals.requests, 0, "the plan knew it all: {}", world.registry.transcript());
     assert!(requests.len() <= known + 4, "{known}: {}", world.registry.transcript());
 }
 

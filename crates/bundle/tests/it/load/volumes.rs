@@ -23,6 +23,13 @@ async fn what_is_complete_is_pushed_and_the_volumes_of_the_rest_are_named() {
     assert_eq!(fates(&report)["quay.io/org/a-small:1"], Fate::Pushed);
     assert!(world.registry.holds("mirror/quay.io/org/a-small", &small));
     assert!(world.registry.tags("mirror/quay.io/org/b-large").is_empty());
+    let json = serde_json::to_value(&report).unwrap();
+    let lack = &json["artifacts"][1]["result"]["missing"][0]["lack"];
+    assert_eq!(
+        (&lack["is"], &lack["volumes"][0]),
+        (&"volumes".into(), &"demo.00002.tar".into()),
+        "{json}"
+    );
     let message = &report.findings[0].message;
     assert!(message.contains("demo.00002.tar") && message.contains("demo.00004.tar"), "{message}");
     assert!(!message.contains("demo.00001.tar"), "{message}");
