@@ -98,7 +98,7 @@ impl Cutter<'_> {
         tx: SyncSender<Vec<u8>>,
         ctx: &Ctx,
     ) -> Result<(), Stop> {
-        let mut out = Out { tx, volume, ctx };
+        let mut out = Out { tx, volume, ctx, untold_bytes: 0 };
         out.send(tar::marker(&self.root.name, &self.digest, ordinal))?;
         let pieces = self.contents.of(ordinal).to_vec();
         for (piece, member, part) in pieces {
@@ -107,7 +107,9 @@ impl Cutter<'_> {
             let padding = tar::padded(piece.length) - piece.length;
             out.send(vec![0; usize::try_from(padding).unwrap_or_default()])?;
         }
-        out.send(vec![0; usize::try_from(tar::END_BYTES).unwrap_or_default()])
+        out.send(vec![0; usize::try_from(tar::END_BYTES).unwrap_or_default()])?;
+        out.tell();
+        Ok(())
     }
 
     fn send_piece(
@@ -177,6 +179,7 @@ struct Out<'a> {
     tx: SyncSender<Vec<u8>>,
     volume: &'a str,
     ctx: &'a Ctx,
+    untold_bytes: u64,
 }
 
 impl Out<'_> {
@@ -184,14 +187,18 @@ impl Out<'_> {
         if self.ctx.is_cancelled() {
             return Err(BundleError::Cancelled.into());
         }
-        let bytes = frame.len() as u64;
+        self.untold_bytes += frame.len() as u64;
         self.tx.send(frame).map_err(|_| Stop::Writer)?;
         // One event a frame, not one for each header and padding.
-        if bytes >= FRAME_BYTES / 2 {
-            let volume = self.volume.to_owned();
-            self.ctx.events.emit(Event::VolumeAdvanced { volume, bytes });
+        if self.untold_bytes >= FRAME_BYTES {
+            self.tell();
         }
         Ok(())
+    }
+
+    fn tell(&mut self) {
+        let (volume, bytes) = (self.volume.to_owned(), std::mem::take(&mut self.untold_bytes));
+        self.ctx.events.emit(Event::VolumeAdvanced { volume, bytes });
     }
 }
 

@@ -3,6 +3,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::{Plan, for_tests};
 
+/// A change to a file, and what it is called in a message.
+type Edit<T> = (&'static str, fn(&mut T));
+
 fn good() -> Plan {
     for_tests()
 }
@@ -39,10 +42,10 @@ fn unknown_fields_are_ignored_and_unknown_needs_refused_by_version() {
 
 #[test]
 fn hostile_roots_are_refused() {
-    let edits: [(&str, fn(&mut Value)); 10] = [
+    let edits: [Edit<Value>; 10] = [
         ("traversal in the name", |root| root["name"] = json!("../../etc")),
         ("a stack that is a path", |root| {
-            root["stacks"] = json!([{"name": "a/b", "lock": Digest::of(b"")}])
+            root["stacks"] = json!([{"name": "a/b", "lock": Digest::of(b"")}]);
         }),
         ("no volumes", |root| root["volumes"] = json!([])),
         ("too many volumes", |root| root["volumes"] = json!(vec![1; 100_001])),
@@ -50,7 +53,7 @@ fn hostile_roots_are_refused() {
         ("a negative size", |root| root["volumes"][1] = json!(-1)),
         ("a table without end", |root| root["blobs"]["size"] = json!(u64::MAX)),
         ("an artifact on a volume that is none", |root| {
-            root["artifacts"][0]["volumes"] = json!([99])
+            root["artifacts"][0]["volumes"] = json!([99]);
         }),
         ("unsorted blobs left out", |root| {
             let blob = json!({"digest": Digest::of(b""), "size": 1, "repository": "a.b/c"});
@@ -91,7 +94,7 @@ fn named(lines: &mut [Value]) -> &mut Value {
 #[test]
 fn hostile_tables_are_refused() {
     assert!(table(|_| ()).is_ok());
-    let edits: [(&str, fn(&mut Vec<Value>)); 14] = [
+    let edits: [Edit<Vec<Value>>; 14] = [
         ("traversal", |lines| named(lines)["name"] = json!("../../root/x")),
         ("an absolute name", |lines| named(lines)["name"] = json!("/etc/passwd")),
         ("a hidden name", |lines| named(lines)["name"] = json!("a/.ssh")),

@@ -90,10 +90,7 @@ fn the_readme_checks_a_volume_with_what_is_there() {
 fn tar_sees_plain_files_without_owner_or_time() {
     let world = World::new().with("quay.io/c/odd:1", &samples::sha512_image(3, &[70_000, 300_000]));
     let folder = world.create("out");
-    for name in files(&folder)
-        .keys()
-        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "tar"))
-    {
+    for name in files(&folder).keys().filter(|name| name.ends_with(".tar")) {
         let list = succeed(&folder, "tar", &["--numeric-owner", "--utc", "-tvf", name]);
         for line in list.lines() {
             assert!(line.starts_with("-rw-r--r-- 0/0 "), "{line}");

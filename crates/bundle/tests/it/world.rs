@@ -76,6 +76,10 @@ impl World {
         Lock::parse(lock.to_text().as_bytes()).unwrap()
     }
 
+    pub(crate) fn forget_artifacts(&mut self) {
+        self.artifacts.clear();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
