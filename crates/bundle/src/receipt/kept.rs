@@ -194,9 +194,14 @@ async fn found_of(target: &Target, artifact: &Artifact, ctx: &Ctx) -> Result<Fou
     wanted.extend(artifact.referrers.iter().map(|referrer| referrer.digest));
     let cosign = artifact.referrers.iter().filter_map(|referrer| referrer.tag.as_deref());
     for tag in artifact.reference.tag().into_iter().chain(cosign) {
-        if let Some(digest) = ask(target, &place, tag, ctx).await?
-            && wanted.contains(&digest)
+        let Some(mut digest) = ask(target, &place, tag, ctx).await? else { continue };
+        // A registry may name what a tag points to by another algorithm than the lock does.
+        if let Some(own) = artifact.digest.filter(|own| own.algorithm() != digest.algorithm())
+            && is_under(target, &place, tag, &own, ctx).await?
         {
+            digest = own;
+        }
+        if wanted.contains(&digest) {
             found.tags.push((tag.to_owned(), digest));
             found.manifests.insert(digest);
         }
@@ -209,6 +214,20 @@ async fn found_of(target: &Target, artifact: &Artifact, ctx: &Ctx) -> Result<Fou
         }
     }
     Ok(found)
+}
+
+/// Whether `tag` leads to the very bytes that `digest` names.
+async fn is_under(
+    target: &Target,
+    place: &str,
+    tag: &str,
+    digest: &Digest,
+    ctx: &Ctx,
+) -> Result<bool, LoadError> {
+    let answer = target.client.manifest(&target.repository(place), tag, ctx).await;
+    let what = format!("{place} {tag}");
+    let found = answer.map_err(|source| target.asked(&what, source))?;
+    Ok(found.is_some_and(|found| digest.matches(&found.bytes)))
 }
 
 async fn ask(

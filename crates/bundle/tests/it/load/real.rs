@@ -19,16 +19,16 @@ fn world(registry: &RealRegistry) -> World {
 }
 
 fn start(kind: Kind) -> Option<RealRegistry> {
-    start_with(kind, RealOptions::default())
+    start_with(kind, &RealOptions::default())
 }
 
-fn start_with(kind: Kind, options: RealOptions) -> Option<RealRegistry> {
+fn start_with(kind: Kind, options: &RealOptions) -> Option<RealRegistry> {
     let program = airlift_testkit::tools::tool(kind.program());
     let Some(program) = program else {
         airlift_testkit::tools::skip(&format!("needs {}", kind.program()));
         return None;
     };
-    Some(RealRegistry::start(&program, &options).unwrap())
+    Some(RealRegistry::start(&program, options).unwrap())
 }
 
 async fn everything_arrives(kind: Kind) {
@@ -130,7 +130,7 @@ async fn distribution_refuses_a_sparse_index_before_the_bulk_moves() {
 async fn distribution_takes_a_sparse_index_where_it_is_told_to() {
     let settings = "validation: {manifests: {indexes: {platforms: none}}}\n".to_owned();
     let options = RealOptions { settings, ..RealOptions::default() };
-    let Some(registry) = start_with(Kind::Distribution3, options) else { return };
+    let Some(registry) = start_with(Kind::Distribution3, &options) else { return };
     let mut world = world(&registry);
     let sparse = samples::sparse_index(1, &PLATFORMS, "linux/amd64", 3_000);
     world.pin("demo", "quay.io/org/app:1", &sparse);
