@@ -39,8 +39,8 @@ impl World {
     /// A stack of the given repositories and tags of the registry, and more lines of `airlift.yaml`.
     pub(crate) fn stack(&self, images: &[(&str, &str)], more: &str) -> Stack {
         let host = self.registry.host();
-        let sources: String =
-            images.iter().map(|(path, tag)| format!("  - image: {host}/{path}:{tag}\n")).collect();
+        let line = |(path, tag): &(&str, &str)| format!("  - image: {host}/{path}:{tag}\n");
+        let sources = images.iter().map(line).collect::<Vec<_>>().concat();
         let sources = if sources.is_empty() { sources } else { format!("sources:\n{sources}") };
         airlift_spec::stack::parse(&format!("version: 1\nname: demo\n{more}{sources}")).unwrap()
     }
