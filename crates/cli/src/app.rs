@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::failure::FailedItem;
-use crate::output::{Document, Report, has_errors};
+use crate::output::{Report, document_text, has_errors};
 use crate::progress::{Progress, Traffic};
 
 /// The lock that is meant where none is named.
@@ -93,9 +93,7 @@ impl App {
 
     /// The one JSON document.
     pub(crate) fn print_document(&self, body: &impl Serialize) -> Result<(), CliError> {
-        let document = Document::of(body);
-        let text = serde_json::to_string_pretty(&document).expect("reports have only text keys");
-        self.print_text(&text)
+        self.print_text(&document_text(body))
     }
 
     /// A document that is one by itself, such as a receipt: the same in both forms of output.

@@ -15,17 +15,15 @@ pub(crate) struct Change {
     to: Option<Digest>,
 }
 
-/// The artifacts that only one of the two has, or that they pin differently, by name.
-pub(crate) fn changes(before: &[Lock], after: &[Lock]) -> Vec<Change> {
-    let pin = |locks: &[Lock], reference: &Reference| {
-        locks.iter().find_map(|lock| lock.artifact(reference)?.digest)
-    };
-    let artifacts = before.iter().chain(after).flat_map(|lock| &lock.artifacts);
+/// The artifacts that only one of two locks has, or that they pin differently, by name.
+pub(crate) fn changes(before: Option<&Lock>, after: &Lock) -> Vec<Change> {
+    let pin = |lock: Option<&Lock>, reference: &Reference| lock?.artifact(reference)?.digest;
+    let artifacts = before.into_iter().chain([after]).flat_map(|lock| &lock.artifacts);
     let references: BTreeSet<&Reference> = artifacts.map(|artifact| &artifact.reference).collect();
     let changes = references.into_iter().map(|reference| Change {
         reference: reference.clone(),
         from: pin(before, reference),
-        to: pin(after, reference),
+        to: pin(Some(after), reference),
     });
     changes.filter(|change| change.from != change.to).collect()
 }
@@ -36,12 +34,22 @@ pub(crate) fn changes_text(changes: &[Change]) -> String {
 
 impl Change {
     fn to_text(&self) -> String {
-        let reference = &self.reference;
-        match (&self.from, &self.to) {
-            (Some(from), Some(to)) => format!("~ {reference}  {} -> {}", short(from), short(to)),
-            (Some(from), None) => format!("- {reference}  {}", short(from)),
-            (None, Some(to)) => format!("+ {reference}  {}", short(to)),
-            (None, None) => unreachable!("two open pins do not differ"),
+        change_line(&self.reference, self.from.as_ref(), self.to.as_ref())
+    }
+}
+
+/// `+` for what is new, `-` for what is gone, `~` for what leads elsewhere.
+pub(crate) fn change_line(
+    reference: &Reference,
+    before: Option<&Digest>,
+    after: Option<&Digest>,
+) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            format!("~ {reference}  {} -> {}", short(before), short(after))
         }
+        (Some(before), None) => format!("- {reference}  {}", short(before)),
+        (None, Some(after)) => format!("+ {reference}  {}", short(after)),
+        (None, None) => unreachable!("two open pins do not differ"),
     }
 }

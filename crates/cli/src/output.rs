@@ -16,16 +16,21 @@ pub(crate) trait Report: Serialize {
 
 /// A report with the version that every document carries.
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a, T> {
-    pub(crate) format: u32,
+struct Document<'a, T> {
+    format: u32,
     #[serde(flatten)]
-    pub(crate) body: &'a T,
+    body: &'a T,
 }
 
-impl<'a, T: Serialize> Document<'a, T> {
-    pub(crate) fn of(body: &'a T) -> Self {
-        Self { format: FORMAT, body }
-    }
+/// The text of a JSON document. What a library versions itself keeps its version.
+pub(crate) fn document_text(body: &impl Serialize) -> String {
+    let value = serde_json::to_value(body).expect("reports have only text keys");
+    let text = if value.get("format").is_some() {
+        serde_json::to_string_pretty(body)
+    } else {
+        serde_json::to_string_pretty(&Document { format: FORMAT, body })
+    };
+    text.expect("it could be made a value")
 }
 
 /// Rows under a header, each column as wide as its widest cell.

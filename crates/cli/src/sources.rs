@@ -150,7 +150,7 @@ fn registry(source: &Source) -> Option<&RegistryPlace> {
     }
 }
 
-async fn open_bundles(
+pub(crate) async fn open_bundles(
     folders: Vec<PathBuf>,
     trusting: Trusting,
     app: &App,

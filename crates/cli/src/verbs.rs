@@ -20,6 +20,7 @@ mod receipt;
 mod resolve;
 mod serve;
 mod tree;
+mod verify;
 mod why;
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,7 @@ pub(crate) enum Verb {
     Fetch(fetch::Args),
     Bundle(bundle::Args),
     Land(land::Args),
+    Verify(verify::Args),
     Load(load::Args),
     Receipt(receipt::Args),
     Serve(serve::Args),
@@ -52,6 +54,7 @@ impl Verb {
             Self::Why(args) => why::run(&args, app),
             Self::Fetch(args) => fetch::run(args, app).await,
             Self::Bundle(args) => bundle::run(args, app).await,
+            Self::Verify(args) => verify::run(args, app).await,
             Self::Land(args) => land::run(args, app).await,
             Self::Load(args) => load::run(args, app).await,
             Self::Receipt(args) => receipt::run(args, app).await,

@@ -25,6 +25,6 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Create(args) => create::run(args, app).await,
         Verb::Ls(args) => ls::run(&args, app).await,
-        Verb::Diff(args) => diff::run(args, app).await,
+        Verb::Diff(args) => diff::run(&args, app).await,
     }
 }

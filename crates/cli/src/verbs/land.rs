@@ -1,7 +1,10 @@
+use airlift_bundle::verify::Depth;
 use airlift_spec::Failure;
 
 use super::load::{Loading, load};
+use super::verify::check;
 use crate::app::{App, Exit};
+use crate::output::Report as _;
 use crate::sources::SourceArgs;
 
 /// Take what crossed the gap into use: check its signatures, and load it
@@ -13,10 +16,21 @@ pub(crate) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     loading: Loading,
+    /// Read everything once before anything is loaded
+    #[arg(long)]
+    verify_first: bool,
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let client = app.connect(args.loading.transfer())?;
     let sources = args.source.open(&client, app).await?;
+    if args.verify_first {
+        let checked = check(&sources, Depth::Sums, app).await?;
+        if checked.exit() != Exit::Success {
+            app.print(&checked)?;
+            return Ok(checked.exit());
+        }
+        app.say(checked.to_text());
+    }
     load(&args.loading, &sources, client, app).await
 }

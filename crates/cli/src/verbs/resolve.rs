@@ -201,7 +201,7 @@ impl Resolved {
             is_changed: before.is_none_or(|before| before.to_text() != after.to_text()),
             artifacts: after.artifacts.len() as u64,
             bytes: after.artifacts.iter().map(|artifact| artifact.bytes).sum(),
-            changes: changes(before.map_or(&[], std::slice::from_ref), std::slice::from_ref(after)),
+            changes: changes(before, after),
             findings: after.findings.clone(),
             failures,
         }
