@@ -41,7 +41,6 @@ pub(crate) enum Verb {
     Login(login::Args),
     Keygen(keygen::Args),
     Completions(completions::Args),
-    #[command(hide = true)]
     Demo(demo::Args),
 }
 
