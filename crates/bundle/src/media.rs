@@ -125,3 +125,39 @@ fn no_room(root: &Root, media: &[Medium]) -> BundleError {
         root.volumes.iter().sum::<u64>() + root.volumes[0] * (media.len() as u64).saturating_sub(1);
     BundleError::NoRoom { needed, free: media.iter().map(|medium| medium.room).sum() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn medium(room: u64, present: &[u32]) -> Medium {
+        Medium { folder: PathBuf::from("x"), room, present: present.to_vec() }
+    }
+
+    fn root(volumes: &[u64]) -> Root {
+        let mut root = crate::plan::for_tests().root;
+        root.volumes = volumes.to_vec();
+        root
+    }
+
+    #[test]
+    fn each_medium_is_filled_in_turn_with_room_for_volume_0_on_all() {
+        let root = root(&[10, 100, 100, 50, 100]);
+        let media = [medium(215, &[]), medium(160, &[])];
+        assert_eq!(assign(&root, &media).unwrap(), [(1, 0), (2, 0), (3, 1), (4, 1)]);
+        let tight = [medium(215, &[]), medium(159, &[])];
+        assert!(matches!(
+            assign(&root, &tight),
+            Err(BundleError::NoRoom { needed: 370, free: 374 })
+        ));
+        let no_first = [medium(500, &[]), medium(5, &[])];
+        assert!(assign(&root, &no_first).is_err(), "volume 00000 goes to every one");
+    }
+
+    #[test]
+    fn what_is_there_stays_there() {
+        let root = root(&[10, 100, 100, 100]);
+        let media = [medium(210, &[]), medium(210, &[1])];
+        assert_eq!(assign(&root, &media).unwrap(), [(1, 1), (2, 0), (3, 0)]);
+    }
+}

@@ -6,8 +6,10 @@
 )]
 #![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
+mod content;
 mod create;
 mod load;
+mod media;
 mod tools;
 mod verify;
 mod world;
