@@ -1,6 +1,6 @@
 //! `cargo xtask docs`: what the documents promise exists. Links lead somewhere, commands name verbs
-//! and flags that the binary has, findings are explained, and the command line reference is what the
-//! binary prints.
+//! and flags that the binary has, findings are explained, tests exist, and the command line reference is
+//! what the binary prints.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -10,6 +10,7 @@ use crate::{CHORES, Result};
 
 mod findings;
 mod markdown;
+mod promises;
 mod reference;
 
 use markdown::Page;
@@ -37,8 +38,9 @@ pub(crate) fn run(mode: Mode) -> Result {
     read(root(), "md", &mut texts)?;
     let mut sources = BTreeMap::new();
     read(&root().join("crates"), "rs", &mut sources)?;
-    let table = texts.get(Path::new(findings::TABLE)).map_or("", String::as_str);
-    found.extend(findings::disagreements(table, &sources));
+    let text = |path: &str| texts.get(Path::new(path)).map_or("", String::as_str);
+    found.extend(findings::disagreements(text(findings::TABLE), &sources));
+    found.extend(promises::broken(text(promises::PAGE), &sources));
     let pages = texts.iter().map(|(path, text)| (path.clone(), markdown::parse(text))).collect();
     let exists = |path: &Path| root().join(path).exists();
     found.extend(dead_links(&pages, exists));
