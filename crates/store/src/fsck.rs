@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use airlift_spec::error::chain;
-use airlift_spec::{Algorithm, Ctx, Descriptor, Digest, Event, Finding, Hasher};
+use airlift_spec::{Algorithm, Ctx, Digest, Event, Finding, Hasher};
 use fs_err as fs;
 
 use crate::gc::digest_of;
@@ -209,8 +209,12 @@ impl Check<'_> {
             self.findings
                 .push(Finding::error("unreadable-manifest", digest, &unreadable.reason).of(&name));
         }
-        for Descriptor { digest, size, .. } in closure.all() {
-            self.blob(digest, Some(*size), Some(&name));
+        for blob in closure.all() {
+            // A layer that nobody is given is not lost: its artifact is carried without it.
+            if blob.is_non_distributable() && !self.store.contains(&blob.digest) {
+                continue;
+            }
+            self.blob(&blob.digest, Some(blob.size), Some(&name));
         }
         Ok(())
     }

@@ -162,6 +162,7 @@ async fn a_layer_that_nobody_is_given_is_a_finding_and_the_image_is_carried_with
     assert!(fetched.failures.is_empty(), "{:?}", fetched.failures);
     assert_eq!(fetched.findings[0].code, "non-distributable");
     assert_eq!(fetched.findings[0].object, layer.to_string());
+    assert_sound(&world);
 }
 
 #[tokio::test]
