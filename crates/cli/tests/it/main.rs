@@ -1,0 +1,10 @@
+//! The command line as its users meet it: wiring, words and exit codes.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod far;
+mod local;
+mod near;
+mod output;
+mod signals;
+mod world;
