@@ -8,6 +8,7 @@
 
 mod content;
 mod create;
+mod example;
 mod load;
 mod media;
 mod tools;
