@@ -104,3 +104,11 @@ fn patterns_match_with_stars() {
     assert!(!glob("a*b*c", "acb"));
     assert!(glob("*", ""));
 }
+
+#[test]
+fn every_lock_ever_written_still_reads_and_prints_as_it_was() {
+    let text = include_str!("../../../../fixtures/lock/v1/images.lock");
+    let lock = Lock::parse(text.as_bytes()).unwrap();
+    assert_eq!(lock.artifacts.len(), 3);
+    assert_eq!(lock.to_text(), text);
+}

@@ -77,3 +77,11 @@ fn an_exclude_rule_takes_images_out() {
     let kept: Vec<&str> = stack.wanted_sources().map(|source| source.reference.path()).collect();
     assert_eq!(kept, ["a/b"]);
 }
+
+#[test]
+fn every_stack_ever_written_still_reads() {
+    let stack = parse(include_str!("../../../../fixtures/stack/v1/images.yaml")).unwrap();
+    assert_eq!(stack.sources.len(), 4);
+    assert_eq!(stack.sources[3].because().len(), 2);
+    assert_eq!(stack.exclude.len(), 1);
+}
