@@ -14,7 +14,12 @@ pub(crate) const PARTIAL: &str = ".partial";
 /// The files in `folder`, sorted.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
     let doing = || BundleError::disk(format!("failed to list {}", folder.display()));
-    let entries = fs::read_dir(folder).map_err(doing())?;
+    let entries = fs::read_dir(folder).map_err(|err| match err.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            BundleError::NoBundle { folder: folder.to_owned() }
+        }
+        _ => doing()(err),
+    })?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(doing())?;
     paths.sort();

@@ -170,6 +170,7 @@ impl Explain for BundleError {
             Self::Untrusted { .. } => {
                 "name the public key of whoever made the bundle with `--trust`"
             }
+            Self::NoBundle { .. } => "name the folder that holds the volumes",
             Self::BadSignature { .. } | Self::TableMismatch { .. } => {
                 "copy the file again from where the bundle was made"
             }
