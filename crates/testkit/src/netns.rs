@@ -5,9 +5,12 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::tools::{skip, tool};
 
@@ -59,6 +62,24 @@ impl Namespace {
         let mut command = Command::new(&self.nsenter);
         command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
         command
+    }
+
+    /// Runs `work` on a thread inside: what it binds, connects to or starts, a child process too, lives in the
+    /// namespace. A server that `work` returns stays in it.
+    ///
+    /// # Panics
+    ///
+    /// If `work` does.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let namespace = fs_err::File::open(Path::new("/run/netns").join(&self.name))?;
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                // Of this thread alone; it ends with `work`.
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                Ok(work())
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// How many packets tried to leave the namespace other than by loopback, and were dropped.

@@ -32,6 +32,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "minisign", program: "minisign", version: "0.11" },
     Package { name: "iproute2", program: "ip", version: "6.1.0" },
     Package { name: "nftables", program: "nft", version: "1.0.6" },
+    Package { name: "curl", program: "curl", version: "7.88.1" },
+    Package { name: "util-linux", program: "prlimit", version: "2.38.1" },
 ];
 
 /// The packages whose program is not there.

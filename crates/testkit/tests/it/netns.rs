@@ -15,6 +15,20 @@ fn nothing_of_this_machine_is_reached_from_a_namespace() {
 }
 
 #[test]
+fn a_server_that_is_started_inside_answers_inside_alone() {
+    let curl = need!("curl");
+    let Some(inside) = Namespace::new("server").unwrap() else { return };
+    let registry = inside.enter(FakeRegistry::start).unwrap();
+    let url = format!("{}/v2/", registry.url());
+    let args = ["-sS", "--max-time", "5", &url];
+    let from_outside = std::process::Command::new(&curl).args(args).output().unwrap();
+    assert_eq!(from_outside.status.code(), Some(7), "curl could connect: {from_outside:?}");
+    let from_inside = inside.enter(|| std::process::Command::new(&curl).args(args).output());
+    assert!(from_inside.unwrap().unwrap().status.success());
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[test]
 fn a_packet_that_tries_to_leave_is_counted() {
     let Some(inside) = Namespace::new("leak").unwrap() else { return };
     // A way out, as a mistake in a test would make it.
