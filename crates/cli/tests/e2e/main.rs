@@ -1,0 +1,8 @@
+//! The whole way, with the real binary, real registries and real clients.
+
+#![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
+
+mod clients;
+mod gap;
+mod runtimes;
+mod sides;
