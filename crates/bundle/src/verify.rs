@@ -209,6 +209,7 @@ fn report(bundle: &TrustedBundle, mut hurt: Hurt) -> Verified {
     broken.extend(hurt.damage.iter().map(Damage::volume));
     let mut findings = hurt.findings;
     findings.extend(damage::findings(bundle, &hurt.lost, &hurt.damage));
+    findings.extend(bundle.volumes().iter().filter_map(damage::mended));
     let here = bundle.volumes().iter().filter(|volume| volume.is_here());
     Verified {
         name: bundle.root().name.clone(),

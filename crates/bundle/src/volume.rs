@@ -1,10 +1,11 @@
 //! One volume on a medium: read chunk by chunk, each checked once before any byte of it is handed out.
 //!
 //! **Invariant.** A byte leaves [`Volume::read_checked`] only if its chunk matched the signed sums, in this buffer
-//! or earlier in this process. A chunk that did not match stays damaged until the process ends.
+//! or earlier in this process. Where several folders have the volume, each chunk comes from the first copy in which it
+//! matches; a chunk that matches in none stays damaged until the process ends.
 //! **Concurrency.** Any number of readers; two that meet at an unchecked chunk both check it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,17 +28,22 @@ pub struct Volume {
     name: String,
     size: u64,
     presence: Presence,
+    /// Further files of its name and size, for chunks that are damaged in the first.
+    spares: Vec<PathBuf>,
     place: Arc<SumsPlace>,
     sums_file: String,
     sums: OnceLock<Option<Sums>>,
     /// One bit a chunk: it matched its sum.
     checked: Box<[AtomicU64]>,
     damaged: Mutex<BTreeSet<u64>>,
+    /// Chunks that a spare has to give, and which.
+    mended: Mutex<BTreeMap<u64, usize>>,
 }
 
 /// Whether the file of a volume is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
+    /// The first file of its name and size.
     Here(PathBuf),
     /// A file of its name, of another size.
     WrongSize(PathBuf, u64),
@@ -50,14 +56,13 @@ impl Volume {
         let name = root.volume_file(ordinal);
         let size = root.volumes[ordinal as usize];
         let mut presence = Presence::Absent;
+        let mut spares = Vec::new();
         for path in place.folders.iter().map(|folder| folder.join(&name)) {
-            match disk::file_len(&path) {
-                Some(found) if found == size => {
-                    presence = Presence::Here(path);
-                    break;
-                }
-                Some(found) => presence = Presence::WrongSize(path, found),
-                None => {}
+            match (disk::file_len(&path), &presence) {
+                (Some(found), Presence::Here(_)) if found == size => spares.push(path),
+                (None, _) | (Some(_), Presence::Here(_)) => {}
+                (Some(found), _) if found == size => presence = Presence::Here(path),
+                (Some(found), _) => presence = Presence::WrongSize(path, found),
             }
         }
         let words = size.div_ceil(CHUNK_BYTES).div_ceil(64);
@@ -66,11 +71,13 @@ impl Volume {
             name,
             size,
             presence,
+            spares,
             place: Arc::clone(place),
             sums_file: root.sums_file(ordinal),
             sums: OnceLock::new(),
             checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
             damaged: Mutex::default(),
+            mended: Mutex::default(),
         }
     }
 
@@ -102,6 +109,11 @@ impl Volume {
     /// Chunks that turned out damaged so far.
     pub fn damaged(&self) -> Vec<u64> {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Chunks that are damaged in the first copy, so far, and that another copy gave.
+    pub(crate) fn mended(&self) -> Vec<u64> {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// The sums, if a trusted key has signed them.
@@ -144,23 +156,38 @@ impl Volume {
         Ok(bytes.slice(at(start)..at(end.min(chunk_end))))
     }
 
-    /// Reads a whole chunk and compares it with its sum; what it returns is good.
+    /// Reads a whole chunk and compares it with its sum, copy by copy; what it returns is good.
     pub(crate) fn check_chunk(&self, chunk: u64) -> Result<Bytes, BundleError> {
         let damaged = || BundleError::Damaged { volume: self.name.clone(), chunk };
         if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&chunk) {
             return Err(damaged());
         }
         let sums = self.sums().ok_or_else(damaged)?;
-        let start = chunk * CHUNK_BYTES;
-        let bytes = self.read_unchecked(start, (start + CHUNK_BYTES).min(self.size))?;
         let index = usize::try_from(chunk).unwrap_or(usize::MAX);
-        if sums.sha256.get(index).map(|sum| Digest::Sha256(*sum)) != Some(Digest::of(&bytes)) {
-            tracing::error!(volume = %self.name, chunk, "the chunk is damaged");
-            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
-            return Err(damaged());
+        let wanted = sums.sha256.get(index).map(|sum| Digest::Sha256(*sum));
+        let start = chunk * CHUNK_BYTES;
+        let end = (start + CHUNK_BYTES).min(self.size);
+        let mut failure = None;
+        for copy in 0..=self.spares.len() {
+            match self.read_copy(copy, start, end) {
+                Ok(bytes) if wanted == Some(Digest::of(&bytes)) => {
+                    if copy > 0 {
+                        let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+                        mended.insert(chunk, copy);
+                    }
+                    self.checked[index / 64].fetch_or(1 << (index % 64), Ordering::Release);
+                    return Ok(bytes);
+                }
+                Ok(_) => tracing::error!(volume = %self.name, chunk, copy, "the chunk is damaged"),
+                Err(err) => failure = Some(err),
+            }
         }
-        self.checked[index / 64].fetch_or(1 << (index % 64), Ordering::Release);
-        Ok(bytes)
+        // A disk that does not answer may answer the next time; wrong bytes stay wrong.
+        if let Some(err) = failure {
+            return Err(err);
+        }
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
+        Err(damaged())
     }
 
     fn is_checked(&self, chunk: u64) -> bool {
@@ -168,10 +195,29 @@ impl Volume {
         self.checked[index / 64].load(Ordering::Acquire) & (1 << (index % 64)) != 0
     }
 
-    /// Bytes as they lie there; fewer only if the file has shrunk, which no sum or digest survives.
+    /// Bytes as they lie there, each chunk in the copy that is known to be good, else in the first.
     pub(crate) fn read_unchecked(&self, start: u64, end: u64) -> Result<Bytes, BundleError> {
+        let copy_of = |chunk| {
+            let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+            mended.get(&chunk).copied().unwrap_or_default()
+        };
+        let cut = (start / CHUNK_BYTES + 1) * CHUNK_BYTES;
+        let first = self.read_copy(copy_of(start / CHUNK_BYTES), start, end.min(cut))?;
+        if end <= cut {
+            return Ok(first);
+        }
+        Ok([first, self.read_unchecked(cut, end)?].concat().into())
+    }
+
+    /// Bytes of one copy; an error if the file has shrunk.
+    fn read_copy(&self, copy: usize, start: u64, end: u64) -> Result<Bytes, BundleError> {
         let doing = || BundleError::disk(format!("failed to read {}", self.name));
-        let Presence::Here(path) = &self.presence else {
+        let path = match (&self.presence, copy.checked_sub(1)) {
+            (Presence::Here(path), None) => Some(path),
+            (Presence::Here(_), Some(spare)) => self.spares.get(spare),
+            (Presence::WrongSize(..) | Presence::Absent, _) => None,
+        };
+        let Some(path) = path else {
             return Err(doing()(std::io::ErrorKind::NotFound.into()));
         };
         // Opened for every read: a bundle may have more volumes than a process may have files.

@@ -167,6 +167,16 @@ pub(super) fn findings(
     findings
 }
 
+/// A copy that another one stood in for: nothing is lost, and the disk should not be trusted with more.
+pub(super) fn mended(volume: &Volume) -> Option<Finding> {
+    let chunks: Vec<String> = volume.mended().iter().map(u64::to_string).collect();
+    let message = format!(
+        "its first copy is damaged in chunk {}; another folder has it whole",
+        chunks.join(", ")
+    );
+    (!chunks.is_empty()).then(|| Finding::warning("copy-damaged", volume.name(), message))
+}
+
 fn names(bundle: &TrustedBundle, artifacts: &BTreeSet<usize>) -> String {
     if artifacts.is_empty() {
         return "no artifact is hurt".to_owned();

@@ -6,7 +6,7 @@ use airlift_bundle::{Depth, TrustedBundle, Verified, VerifyOptions, cut_again, v
 use airlift_spec::Ctx;
 use airlift_testkit::samples;
 
-use crate::world::{World, files, flip, open, options, place_of};
+use crate::world::{World, files, flip, open, options, place_of, trust};
 
 fn check(folder: &Path) -> Verified {
     verify(&open(folder), &VerifyOptions::default(), &Ctx::default()).unwrap()
@@ -62,6 +62,44 @@ fn a_flipped_bit_is_found_with_volume_chunk_artifact_and_the_line_to_carry_back(
         let line = format!("airlift bundle create --volumes {volume} --root {}", bundle.digest());
         assert_eq!(verified.cut_again, Some(line));
     }
+}
+
+#[test]
+fn a_damaged_copy_of_a_volume_is_mended_by_another_whatever_their_order() {
+    let world = world();
+    let folders = [world.create("one"), world.create("two")];
+    let bundle = open(&folders[0]);
+    // Volume 00000 is on every medium for this very reason; each medium has lost something else.
+    for (folder, ordinal, offset) in
+        [(&folders[0], 0, 700), (&folders[0], 1, 2_000), (&folders[1], 2, 2_000)]
+    {
+        flip(&folder.join(bundle.root().volume_file(ordinal)), offset);
+    }
+    let both = |order: [usize; 2]| {
+        let order = order.map(|at| folders[at].clone());
+        TrustedBundle::open(&order, &trust()).unwrap().remove(0)
+    };
+    for (order, names) in
+        [([0, 1], vec!["demo.00000.tar", "demo.00001.tar"]), ([1, 0], vec!["demo.00002.tar"])]
+    {
+        for depth in [Depth::Sums, Depth::Digests] {
+            let options = VerifyOptions { depth, ..VerifyOptions::default() };
+            let verified = verify(&both(order), &options, &Ctx::default()).unwrap();
+            let expected: Vec<_> = names.iter().map(|name| ("copy-damaged", *name)).collect();
+            assert_eq!(codes(&verified), expected);
+            assert_eq!(verified.cut_again, None);
+        }
+        let bundle = both(order);
+        for member in bundle.table().members() {
+            let bytes = bundle.read_whole(member, 1 << 20).unwrap();
+            assert!(member.digest.matches(&bytes), "{}", member.digest);
+        }
+        assert!(bundle.damage().is_empty());
+    }
+    // What is damaged everywhere is damaged.
+    flip(&folders[1].join(bundle.root().volume_file(1)), 2_100);
+    let verified = verify(&both([0, 1]), &VerifyOptions::default(), &Ctx::default()).unwrap();
+    assert_eq!(verified.broken, [1]);
 }
 
 #[test]
