@@ -34,6 +34,15 @@ pub(crate) struct App {
     has_printed: AtomicBool,
 }
 
+/// Which registries a verb talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Upstream ones, for which mirrors may stand in.
+    Near,
+    /// The one that is loaded, served or checked, and no other in its place.
+    Far,
+}
+
 /// How a verb ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -160,9 +169,10 @@ impl App {
     }
 
     /// Everything airlift knows about reaching registries. Called once by each verb that asks any.
-    pub(crate) fn connect(&self, transfer: &Transfer) -> Result<Client, Failure> {
+    pub(crate) fn connect(&self, side: Side, transfer: &Transfer) -> Result<Client, Failure> {
         let options = self.client_options()?;
         let client = Client::new(ClientOptions {
+            reads_from_mirrors: side == Side::Near,
             max_in_flight: transfer.parallel.unwrap_or(options.max_in_flight),
             limit_rate: transfer.limit_rate.map(|rate| rate.0).or(options.limit_rate),
             ..options

@@ -451,6 +451,7 @@ impl Shared {
         repository: &Repository,
         purpose: Purpose,
     ) -> Result<Vec<Endpoint>, ClientError> {
+        let purpose = if self.options.reads_from_mirrors { purpose } else { Purpose::Write };
         let places = self.substitutions.places(&repository.host, &repository.path, purpose)?;
         let count = places.len();
         let mut endpoints: Vec<Endpoint> = places

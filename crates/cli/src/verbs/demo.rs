@@ -3,7 +3,7 @@ use std::path::Path;
 use airlift_registry::client::{Client, Repository};
 use airlift_spec::{Digest, Failure, Layout, Lock, Reference};
 
-use crate::app::{App, Exit, read_lock};
+use crate::app::{App, Exit, Side, read_lock};
 use crate::args::Transfer;
 
 mod platform;
@@ -31,7 +31,7 @@ const DAMAGED_VOLUME: u32 = 2;
 const DAMAGED_BYTE: u64 = 20 << 20;
 
 pub(crate) async fn run(args: &Args, app: &App) -> Result<Exit, Failure> {
-    let client = app.connect(&Transfer::default())?;
+    let client = app.connect(Side::Far, &Transfer::default())?;
     let mut stage = Stage::new(app, args.keep)?;
     let lock = near_side(&mut stage, app, &client).await?;
     far_side(&mut stage, app, &client, &lock).await?;

@@ -6,7 +6,7 @@ use airlift_upstream::fetch::{FetchOptions, FetchPlan, Fetched, fetch, plan};
 use airlift_upstream::resolve::Upstream;
 use serde::Serialize;
 
-use crate::app::{App, Exit, LOCK, blocking, read_lock};
+use crate::app::{App, Exit, LOCK, Side, blocking, read_lock};
 use crate::args::Transfer;
 use crate::failure::{FailedItem, failed_items_text};
 use crate::output::{Report, counted, findings_text, joined};
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let upstream = Upstream {
-        client: app.connect(&args.transfer)?,
+        client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.lock),
     };

@@ -3,7 +3,7 @@ use airlift_spec::Failure;
 
 use super::load::{Loading, load};
 use super::verify::check;
-use crate::app::{App, Exit};
+use crate::app::{App, Exit, Side};
 use crate::output::Report as _;
 use crate::sources::SourceArgs;
 
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
-    let client = app.connect(args.loading.transfer())?;
+    let client = app.connect(Side::Far, args.loading.transfer())?;
     let sources = args.source.open(&client, app).await?;
     if args.verify_first {
         let checked = check(&sources, Depth::Sums, app).await?;

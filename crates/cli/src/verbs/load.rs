@@ -11,7 +11,7 @@ use airlift_spec::{Failure, Finding, Layout};
 use airlift_store::Store;
 use serde::Serialize;
 
-use crate::app::{App, Exit};
+use crate::app::{App, Exit, Side};
 use crate::args::Transfer;
 use crate::error::CliError;
 use crate::files;
@@ -62,7 +62,7 @@ pub(crate) struct Loading {
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
-    let client = app.connect(args.loading.transfer())?;
+    let client = app.connect(Side::Far, args.loading.transfer())?;
     let sources = args.source.open(&client, app).await?;
     if args.dry_run {
         return say_plan(&args.loading, &sources, client, app).await;

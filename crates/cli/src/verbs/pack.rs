@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::bundle::create::{Made, Making, create};
 use super::fetch::{Brought, bring, folder_of};
 use super::resolve::{Files, Resolved, pin, read_stack, update};
-use crate::app::{App, Exit};
+use crate::app::{App, Exit, Side};
 use crate::args::Transfer;
 use crate::output::Report;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let stack = read_stack(&args.files.stack)?;
     let upstream = Upstream {
-        client: app.connect(&args.transfer)?,
+        client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
     };

@@ -4,7 +4,7 @@ use airlift_bundle::load::Target;
 use airlift_bundle::receipt::{self, Receipt};
 use airlift_spec::{Failure, Layout};
 
-use crate::app::{App, Exit, read_lock};
+use crate::app::{App, Exit, Side, read_lock};
 use crate::args::Transfer;
 use crate::error::CliError;
 use crate::place::RegistryPlace;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let target = Target {
-        client: app.connect(&args.transfer)?,
+        client: app.connect(Side::Far, &args.transfer)?,
         host: args.registry.host.clone(),
         prefix: args.registry.prefix.clone(),
         layout: args.layout,

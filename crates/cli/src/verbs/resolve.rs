@@ -7,7 +7,7 @@ use airlift_upstream::resolve::{ResolveOptions, Update, Upstream, check_upstream
 use serde::Serialize;
 
 use super::fetch::folder_of;
-use crate::app::{App, Exit, LOCK, read_file, read_lock, read_text};
+use crate::app::{App, Exit, LOCK, Side, read_file, read_lock, read_text};
 use crate::args::Transfer;
 use crate::changes::{Change, changes, changes_text};
 use crate::error::CliError;
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         return check_lock(&stack, &args.files, app);
     }
     let upstream = Upstream {
-        client: app.connect(&args.transfer)?,
+        client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
     };

@@ -13,7 +13,7 @@ use airlift_store::Store;
 use rustls::ServerConfig;
 use serde::Serialize;
 
-use crate::app::{App, Exit, blocking, read_file};
+use crate::app::{App, Exit, Side, blocking, read_file};
 use crate::args::Transfer;
 use crate::error::CliError;
 use crate::output::Report;
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         let store = Arc::new(StoreBackend::new(Arc::new(store)));
         (store.clone(), Some(store))
     } else {
-        let client = app.connect(&Transfer::default())?;
+        let client = app.connect(Side::Far, &Transfer::default())?;
         let sources = args.source.open(&client, app).await?;
         (Arc::new(ContentBackend::new(sources)), None)
     };

@@ -6,7 +6,7 @@ use airlift_spec::{Digest, Failure, Finding, Lock};
 use airlift_store::{Fsck, Store};
 use serde::Serialize;
 
-use crate::app::{App, Exit, blocking};
+use crate::app::{App, Exit, Side, blocking};
 use crate::args::Transfer;
 use crate::error::CliError;
 use crate::output::{Report, counted, findings_summary, findings_text, joined, short};
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
-    let client = app.connect(&Transfer::default())?;
+    let client = app.connect(Side::Far, &Transfer::default())?;
     let sources = args.source.open(&client, app).await?;
     let depth = if args.deep { Depth::Digests } else { Depth::Sums };
     let checked = check(&sources, depth, app).await?;

@@ -33,6 +33,9 @@ pub struct ClientOptions {
     /// Where things really come from: `quay.io` or `quay.io/org` → `mirror.example/quay`. The longest prefix wins;
     /// goes before `registries_conf`.
     pub upstreams: BTreeMap<String, String>,
+    /// Whether reads may go to mirrors. Off for a registry that is also written to: what a mirror has says
+    /// nothing about what the registry has.
+    pub reads_from_mirrors: bool,
     pub proxy: ProxyOptions,
     /// Certificates (PEM) of authorities to trust besides the system's.
     pub ca_pem: Vec<Vec<u8>>,
@@ -96,6 +99,7 @@ impl Default for ClientOptions {
             helper_dirs: Vec::new(),
             registries_conf: Vec::new(),
             upstreams: BTreeMap::new(),
+            reads_from_mirrors: true,
             proxy: ProxyOptions::default(),
             ca_pem: Vec::new(),
             client_identity_pem: None,

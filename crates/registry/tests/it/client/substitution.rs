@@ -80,6 +80,21 @@ async fn a_mirror_that_has_it_spares_the_registry() {
 }
 
 #[tokio::test]
+async fn a_registry_that_is_written_to_is_not_judged_by_its_mirrors() {
+    let (own, mirror) = (FakeRegistry::start(), FakeRegistry::start());
+    mirror.put("team/app", "v1", &samples::image(1, &[1_000]));
+    let text = format!(
+        "[[registry]]\nprefix = \"quay.test\"\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        own.host(),
+        mirror.host()
+    );
+    let far = ClientOptions { reads_from_mirrors: false, ..with_conf(text) };
+    let client = Client::new(far).unwrap();
+    assert_eq!(client.describe(&quay(), "v1", &Ctx::default()).await.unwrap(), None);
+    assert!(mirror.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_blocked_registry_is_not_asked() {
     let registry = FakeRegistry::start();
     let client = Client::new(with_conf(format!(
