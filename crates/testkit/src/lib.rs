@@ -7,6 +7,7 @@ mod background;
 pub mod disk;
 pub mod netns;
 pub mod proxy;
+pub mod raw;
 pub mod real;
 pub mod registry;
 pub mod samples;

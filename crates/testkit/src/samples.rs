@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use airlift_spec::lock::{Artifact, Because, Child, Evidence, Kind, Referrer};
 use airlift_spec::oci::{self, media_type};
 use airlift_spec::{Algorithm, Descriptor, Digest, Platform};
 use bytes::Bytes;
@@ -79,6 +80,62 @@ impl Sample {
         self.blobs.values().map(Bytes::len).chain(manifests).map(|bytes| bytes as u64).sum()
     }
 
+    /// What a lock says about the sample under `reference`: children that the sample lacks are left out.
+    ///
+    /// # Panics
+    ///
+    /// If `reference` is none, or a tag beside the root is not cosign's.
+    pub fn pinned(&self, reference: &str) -> Artifact {
+        let mut artifact = Artifact {
+            kind: Kind::Image,
+            reference: reference.parse().unwrap_or_else(|err| panic!("{err}")),
+            digest: Some(self.root.digest),
+            media_type: self.root.media_type.clone(),
+            size: self.root.size,
+            bytes: self.total_bytes(),
+            from: None,
+            children: Vec::new(),
+            left_out: Vec::new(),
+            referrers: Vec::new(),
+            because: vec![Because {
+                from: format!("image: {reference}"),
+                path: String::new(),
+                evidence: Evidence::Declared,
+            }],
+        };
+        self.pin_children(&mut artifact, &self.root.digest);
+        let referring = self.referrers().into_iter().map(|(it, subject)| (it, subject, None));
+        let tagged = self.tags.iter().map(|(tag, digest)| {
+            let subject = oci::cosign_subject(tag).expect("only cosign's tags belong to a sample");
+            (self.manifest(digest), subject, Some(tag.clone()))
+        });
+        artifact.referrers = referring
+            .chain(tagged)
+            .map(|(found, subject, tag)| Referrer {
+                subject,
+                digest: found.digest,
+                media_type: found.media_type.clone(),
+                size: found.bytes.len() as u64,
+                bytes: found.bytes.len() as u64,
+                artifact_type: parsed(found).artifact_type,
+                tag,
+            })
+            .collect();
+        artifact
+    }
+
+    fn pin_children(&self, artifact: &mut Artifact, index: &Digest) {
+        for entry in &parsed(self.manifest(index)).manifests {
+            let child = Child { digest: entry.digest, platform: entry.platform() };
+            if self.manifests.iter().any(|known| known.digest == entry.digest) {
+                artifact.children.push(child);
+                self.pin_children(artifact, &entry.digest);
+            } else {
+                artifact.left_out.push(child);
+            }
+        }
+    }
+
     /// Writes the sample as an OCI image layout into `dir`, its root named `tag` there, what is said about it
     /// without a name, and cosign's tags by theirs.
     pub fn write_layout(&self, dir: &Path, tag: &str) -> io::Result<()> {
@@ -105,6 +162,10 @@ impl Sample {
         fs_err::write(dir.join("index.json"), index.to_string())?;
         fs_err::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
     }
+}
+
+fn parsed(manifest: &SampleManifest) -> oci::Manifest {
+    oci::Manifest::parse(&manifest.bytes, None).expect("a sample parses")
 }
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -9,7 +9,6 @@ mod discovery;
 mod faults;
 mod hostile;
 mod manifests;
-mod raw;
 mod read_only;
 mod tls;
 mod world;

@@ -179,11 +179,13 @@ async fn the_metrics_page_has_what_others_count() {
     let metrics = Arc::new(Metrics::default());
     let world =
         World::with(ServerOptions { metrics: metrics.clone(), ..ServerOptions::default() }).await;
-    metrics.add("airlift_damaged_chunks_total", &[("volume", "lab.00001.tar")], 2);
+    metrics.watch("airlift_damaged_chunks", || {
+        vec![(vec![("volume", "lab.00001.tar".to_owned())], 2)]
+    });
     let page = world.get("/metrics").await.expect(200);
     assert!(page.header("Content-Type").unwrap().starts_with("text/plain"));
     let page = String::from_utf8(page.body).unwrap();
-    assert!(page.contains("airlift_damaged_chunks_total{volume=\"lab.00001.tar\"} 2\n"), "{page}");
+    assert!(page.contains("airlift_damaged_chunks{volume=\"lab.00001.tar\"} 2\n"), "{page}");
 }
 
 #[tokio::test]

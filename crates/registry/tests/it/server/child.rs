@@ -11,7 +11,7 @@ use airlift_store::Store;
 use airlift_testkit::tools::skip;
 use tokio_util::sync::CancellationToken;
 
-use super::raw::Request;
+use airlift_testkit::raw::Request;
 
 /// Names the store that the child serves.
 const STORE: &str = "AIRLIFT_TEST_STORE";

@@ -8,8 +8,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
 use super::child::Process;
-use super::raw::{Answer, Request, read_answer};
 use super::world::{World, bytes, digest_of, image};
+use airlift_testkit::raw::{Answer, Request, read_answer};
 
 /// Asks for `request` until its answer is what `is_wanted` says. Hung tests are killed from outside.
 async fn ask_until(request: impl Fn() -> Request, is_wanted: impl Fn(&Answer) -> bool) -> Answer {

@@ -6,8 +6,8 @@ use airlift_spec::oci::media_type::{
 use airlift_spec::{Algorithm, Digest};
 use serde_json::{Value, json};
 
-use super::raw::Answer;
 use super::world::{World, bytes, descriptor, digest_of, image};
+use airlift_testkit::raw::Answer;
 
 /// Pushes the manifest by tag and by both kinds of digest, and checks that it comes back as it went.
 async fn check(world: &World, name: &str, manifest: &Value) {

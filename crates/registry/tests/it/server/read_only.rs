@@ -35,7 +35,7 @@ async fn everything_reads_the_same_with_pushes_off() {
     assert_eq!(blob.send().await.expect(206).body, b"r a");
 }
 
-fn without_date(mut answer: super::raw::Answer) -> super::raw::Answer {
+fn without_date(mut answer: airlift_testkit::raw::Answer) -> airlift_testkit::raw::Answer {
     answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
     answer
 }

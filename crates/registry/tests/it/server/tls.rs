@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::raw::read_answer;
 use super::world::{World, bytes};
+use airlift_testkit::raw::read_answer;
 
 fn server_config(certificates: &Certificates) -> Arc<ServerConfig> {
     let certificate = certificates.server.certificate_pem.as_bytes();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::raw::{Answer, Request};
+use airlift_testkit::raw::{Answer, Request};
 
 pub(super) struct World {
     pub(super) dir: tempfile::TempDir,

@@ -1,5 +1,12 @@
 //! A client that sends exactly what it is told, so that tests can ask what no library would.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    reason = "a test's client fails by panicking, wherever the server breaks a promise"
+)]
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -7,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A request in the making.
-pub(super) struct Request {
+#[derive(Debug, Clone)]
+pub struct Request {
     address: SocketAddr,
     method: String,
     target: String,
@@ -16,36 +24,36 @@ pub(super) struct Request {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn new(address: SocketAddr, method: &str, target: &str) -> Self {
+    pub fn new(address: SocketAddr, method: &str, target: &str) -> Self {
         let (method, target) = (method.to_owned(), target.to_owned());
         Self { address, method, target, headers: Vec::new(), body: Vec::new() }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    pub(super) fn body(mut self, body: &[u8]) -> Self {
+    pub fn body(mut self, body: &[u8]) -> Self {
         body.clone_into(&mut self.body);
         self
     }
 
-    pub(super) fn user(self, user: &str, password: &str) -> Self {
+    pub fn user(self, user: &str, password: &str) -> Self {
         use base64::Engine as _;
         let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         self.header("Authorization", format!("Basic {text}"))
     }
 
     /// The head as it goes over the wire, without a length.
-    pub(super) fn head(&self) -> String {
+    pub fn head(&self) -> String {
         let Self { method, target, address, .. } = self;
         let mut head =
             format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
@@ -56,7 +64,7 @@ impl Request {
     }
 
     /// Sends the request and reads the whole answer.
-    pub(super) async fn send(self) -> Answer {
+    pub async fn send(self) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!("{}Content-Length: {}\r\n\r\n", self.head(), self.body.len());
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -66,7 +74,7 @@ impl Request {
     }
 
     /// Sends the request in one stream of chunks, without saying how long it will be.
-    pub(super) async fn send_streamed(self) -> Answer {
+    pub async fn send_streamed(self) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!("{}Transfer-Encoding: chunked\r\n\r\n", self.head());
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -79,7 +87,7 @@ impl Request {
     }
 
     /// Announces `announced` bytes, sends the body, and leaves the connection to the caller.
-    pub(super) async fn send_part(self, announced: usize) -> TcpStream {
+    pub async fn send_part(self, announced: usize) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!("{}Content-Length: {announced}\r\n\r\n", self.head());
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -89,7 +97,7 @@ impl Request {
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} stands there twice: {self:?}");
@@ -97,18 +105,18 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(super) fn location(&self) -> &str {
+    pub fn location(&self) -> &str {
         self.header("Location").expect("the answer has no Location")
     }
 
     #[track_caller]
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("the body is not JSON")
     }
 
     /// The answer, after checking its status.
     #[track_caller]
-    pub(super) fn expect(self, status: u16) -> Self {
+    pub fn expect(self, status: u16) -> Self {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(500)]).into_owned();
         assert_eq!(self.status, status, "{:?} {body}", self.headers);
         self
@@ -116,7 +124,7 @@ impl Answer {
 
     /// Checks that this is an error as the specification writes it, with `status` and `code`.
     #[track_caller]
-    pub(super) fn expect_error(self, status: u16, code: &str) -> Self {
+    pub fn expect_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
         assert_eq!(answer.json()["errors"][0]["code"], code);
         assert!(answer.json()["errors"][0]["message"].is_string());
@@ -125,7 +133,7 @@ impl Answer {
 }
 
 /// Reads one answer until the connection ends. Panics where the server breaks its own promises.
-pub(super) async fn read_answer(stream: &mut (impl AsyncRead + Unpin), is_head: bool) -> Answer {
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), is_head: bool) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     parse(&bytes, is_head)
