@@ -51,7 +51,7 @@ use tokio_util::task::TaskTracker;
 
 pub use auth::{Auth, Htpasswd, HtpasswdError};
 pub use backend::{Asked, Backend, BackendError, StoredManifest};
-pub use observe::{Access, AccessLog, Metrics};
+pub use observe::{Access, AccessLog, Metrics, Sample};
 pub use store_backend::StoreBackend;
 
 use answer::App;

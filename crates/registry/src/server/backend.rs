@@ -85,6 +85,9 @@ pub enum BackendError {
     /// It belongs here, but lies on volumes that are absent.
     #[error("it lies on volumes that are not here: {}", volumes.join(", "))]
     Absent { volumes: Vec<String> },
+    /// It belongs here, but a delta counts on the far side to have it.
+    #[error("it was left out of the bundle, as what `{repository}` has already")]
+    LeftOut { repository: String },
     #[error("the bytes on {medium} are damaged")]
     Damaged { medium: String },
     #[error("failed to read")]
@@ -94,7 +97,7 @@ pub enum BackendError {
 impl Explain for BackendError {
     fn class(&self) -> Class {
         match self {
-            Self::Absent { .. } => Class::Input,
+            Self::Absent { .. } | Self::LeftOut { .. } => Class::Input,
             Self::Damaged { .. } => Class::Integrity,
             Self::Read(_) => Class::Storage,
         }

@@ -15,28 +15,40 @@ use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// Counters of one server, for `/metrics`. Others may add their own.
+/// Counters of one server, for `/metrics`. Others may add gauges of their own.
 #[derive(Debug, Default)]
 pub struct Metrics {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
-    counted: Mutex<BTreeMap<(&'static str, String), u64>>,
+    watched: Mutex<Vec<Watched>>,
     sent_bytes: AtomicU64,
     in_flight: AtomicU64,
     connections: AtomicU64,
 }
 
+/// Labels of a sample, and its value.
+pub type Sample = (Vec<(&'static str, String)>, u64);
+
+/// A gauge that is read when the page is.
+struct Watched {
+    name: &'static str,
+    read: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl Metrics {
-    /// Adds to the counter `name` (by Prometheus' convention `airlift_…_total`) with these labels, which must
-    /// come from a small set: each combination is kept for good.
-    pub fn add(&self, name: &'static str, labels: &[(&str, &str)], by: u64) {
-        let mut text = String::new();
-        for (label, value) in labels {
-            let separator = if text.is_empty() { "" } else { "," };
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            write!(text, "{separator}{label}=\"{value}\"").expect("a String takes any text");
-        }
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        *counted.entry((name, text)).or_default() += by;
+    /// Shows what `read` says as the gauge `name`, whenever the page is asked for. It must not wait.
+    pub fn watch(
+        &self,
+        name: &'static str,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
+        let watched = Watched { name, read: Box::new(read) };
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 
     fn finished(&self, method: &Method, status: u16, sent_bytes: u64) {
@@ -68,16 +80,24 @@ impl Metrics {
             let value = value.load(Ordering::Relaxed);
             family(&mut page, name, kind, [(String::new(), value)]);
         }
-        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut families: BTreeMap<&str, Vec<(String, u64)>> = BTreeMap::new();
-        for ((name, labels), count) in counted {
-            families.entry(name).or_default().push((labels, count));
-        }
-        for (name, samples) in families {
-            family(&mut page, name, "counter", samples);
+        for watched in &*self.watched.lock().unwrap_or_else(PoisonError::into_inner) {
+            let samples = (watched.read)().into_iter().map(|(labels, value)| {
+                (label_text(labels.iter().map(|(label, value)| (*label, value.as_str()))), value)
+            });
+            family(&mut page, watched.name, "gauge", samples);
         }
         page
     }
+}
+
+fn label_text<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (label, value) in labels {
+        let separator = if text.is_empty() { "" } else { "," };
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(text, "{separator}{label}=\"{value}\"").expect("a String takes any text");
+    }
+    text
 }
 
 fn family(
@@ -240,8 +260,9 @@ mod tests {
     #[test]
     fn the_page_is_what_prometheus_reads() {
         let metrics = Metrics::default();
-        metrics.add("airlift_damaged_total", &[("volume", "a\"b"), ("chunk", "7")], 1);
-        metrics.add("airlift_damaged_total", &[("volume", "a\"b"), ("chunk", "7")], 1);
+        metrics.watch("airlift_damaged_chunks", || {
+            vec![(vec![("volume", "a\"b".to_owned()), ("chunk", "7".to_owned())], 1)]
+        });
         metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         metrics.finished(&Method::GET, 200, 42);
         let page = metrics.render();
@@ -250,7 +271,7 @@ mod tests {
             "airlift_http_requests_total{method=\"GET\",status=\"200\"} 1",
             "airlift_http_sent_bytes_total 42",
             "airlift_http_requests_in_flight 0",
-            "airlift_damaged_total{volume=\"a\\\"b\",chunk=\"7\"} 2",
+            "airlift_damaged_chunks{volume=\"a\\\"b\",chunk=\"7\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

@@ -108,7 +108,9 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(text: Option<&str>) -> Self {
-        let pairs = url::form_urlencoded::parse(text.unwrap_or_default().as_bytes());
+        // Not every client encodes the plus of a media type, and no value here has a space.
+        let text = text.unwrap_or_default().replace('+', "%2B");
+        let pairs = url::form_urlencoded::parse(text.as_bytes());
         Self(pairs.into_owned().collect())
     }
 
@@ -144,6 +146,14 @@ mod tests {
 
     fn owned(text: &str) -> String {
         text.to_owned()
+    }
+
+    #[test]
+    fn the_plus_of_a_media_type_may_come_as_it_is_or_encoded() {
+        for text in ["artifactType=application/spdx+json", "artifactType=application%2Fspdx%2Bjson"]
+        {
+            assert_eq!(Query::parse(Some(text)).get("artifactType"), Some("application/spdx+json"));
+        }
     }
 
     #[test]
