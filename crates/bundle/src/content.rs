@@ -5,10 +5,10 @@
 //! goes on at the same byte; if there is none, the stream ends in an error, and so does every later one that needs
 //! the damaged chunk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use airlift_registry::client::BlobSource;
 use airlift_spec::{Ctx, Digest, Lock};
@@ -27,8 +27,8 @@ mod volumes;
 pub use locks::Origin;
 pub use registry::RegistryContent;
 
-/// What goes into one frame of a stream at most.
-const FRAME_BYTES: usize = 1 << 20;
+/// What goes into one frame of a stream at most. A slow client holds two, and there may be a thousand of them.
+const FRAME_BYTES: usize = 512 << 10;
 
 /// Frames of a blob.
 pub type Frames = BoxStream<'static, Result<Bytes, BundleError>>;
@@ -50,6 +50,8 @@ struct Inner {
     contents: Vec<Content>,
     locks: Vec<Lock>,
     ctx: Ctx,
+    /// Damage that somebody was told of.
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// Whether a blob can be had.
@@ -77,7 +79,8 @@ impl Sources {
             found.extend(content.locks().await?);
         }
         let locks = locks::that_count(found);
-        Ok(Self(Arc::new(Inner { contents, locks, ctx: ctx.clone() })))
+        let told = Mutex::default();
+        Ok(Self(Arc::new(Inner { contents, locks, ctx: ctx.clone(), told })))
     }
 
     /// The locks that count: of two locks of one stack, the delta's, else the last source's. Sorted by stack.
@@ -115,7 +118,10 @@ impl Sources {
             match content.read_small(digest, limit, &self.0.ctx).await {
                 Ok(Some(bytes)) => return Ok(Some(bytes)),
                 Ok(None) => {}
-                Err(err) => last = Some(err),
+                Err(err) => {
+                    self.0.tell(&err);
+                    keep_worse(&mut last, err);
+                }
             }
         }
         // An absent volume is no error here: `availability` says which.
@@ -126,7 +132,8 @@ impl Sources {
     }
 
     /// A piece of a blob in frames of at most 1 MiB. From volumes, no byte of a chunk comes before the chunk is
-    /// checked. The first frame is read before this returns, so that what cannot be had is an error here.
+    /// checked. The first frame is read before this returns, so that what cannot be had is an error here, and so is
+    /// whatever turned out damaged before in all of the range.
     pub async fn read(&self, digest: &Digest, range: Range<u64>) -> Result<Frames, BundleError> {
         let mut reader = Reader {
             sources: self.clone(),
@@ -134,11 +141,15 @@ impl Sources {
             position: range.start,
             end: range.end,
             ahead: (0..self.0.contents.len()).collect(),
+            failed: Vec::new(),
             current: None,
             last: None,
         };
         if range.is_empty() {
             return Ok(stream::empty().boxed());
+        }
+        if let Some(err) = self.known_loss(digest, &range).await? {
+            return Err(err);
         }
         let Some(first) = reader.next().await? else {
             return Err(BundleError::Unknown { digest: *digest });
@@ -149,21 +160,98 @@ impl Sources {
         Ok(stream::iter([Ok(first)]).chain(rest).boxed())
     }
 
+    /// Why no source can give all of `range`, as far as that is known: better said before the first byte than by
+    /// cutting a connection in the middle.
+    async fn known_loss(
+        &self,
+        digest: &Digest,
+        range: &Range<u64>,
+    ) -> Result<Option<BundleError>, BundleError> {
+        let mut losses = Vec::new();
+        for bundle in self.bundles() {
+            let Some(member) = bundle.table().find(digest) else { continue };
+            if !bundle.absent_volumes(member).is_empty() {
+                continue;
+            }
+            let damage = bundle.known_damage(member, range);
+            if damage.is_empty() {
+                return Ok(None);
+            }
+            losses.push(damage);
+        }
+        let Some(at) = common_start(&losses) else { return Ok(None) };
+        for content in &self.0.contents {
+            let is_bundle = matches!(content, Content::Volumes(_));
+            let here = |found| matches!(found, Availability::Here { .. });
+            if !is_bundle && here(content.availability(digest, &self.0.ctx).await?) {
+                return Ok(None);
+            }
+        }
+        let all = losses.into_iter().flatten();
+        Ok(all.filter(|(part, _)| part.contains(&at)).map(|(_, err)| err).next())
+    }
+
+    fn bundles(&self) -> impl Iterator<Item = &Arc<TrustedBundle>> {
+        self.0.contents.iter().filter_map(|content| match content {
+            Content::Volumes(bundle) => Some(bundle),
+            Content::Store(_) | Content::Registry(_) => None,
+        })
+    }
+
     /// For pushing.
     pub fn blob_source(&self, digest: Digest, size: u64) -> Box<dyn BlobSource> {
         Box::new(Blob { sources: self.clone(), digest, size })
     }
 
     /// Chunks that turned out damaged while they were read, by volume: for `/metrics`.
-    pub fn damage(&self) -> BTreeMap<String, Vec<u64>> {
-        let mut damage = BTreeMap::new();
-        for content in &self.0.contents {
-            if let Content::Volumes(bundle) = content {
-                damage.extend(bundle.damage());
-            }
+    pub fn damage(&self) -> BTreeMap<String, BTreeSet<u64>> {
+        let mut damage: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for (volume, chunks) in self.bundles().flat_map(|bundle| bundle.damage()) {
+            damage.entry(volume).or_default().extend(chunks);
         }
         damage
     }
+
+    /// Blobs whose digest turned out wrong where no signed sums vouch for chunks, with their first volume.
+    pub fn damaged_blobs(&self) -> BTreeSet<(String, Digest)> {
+        self.bundles().flat_map(|bundle| bundle.damaged_blobs()).collect()
+    }
+}
+
+impl Inner {
+    /// Says that a source failed, and of the same damage only once.
+    fn tell(&self, err: &BundleError) {
+        let text = airlift_spec::error::chain(err);
+        let is_news = match err {
+            // That volumes are absent is no failure: it was known when the source was opened.
+            BundleError::Absent { .. } => false,
+            BundleError::Damaged { .. } | BundleError::MemberDamaged { .. } => {
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone())
+            }
+            _ => true,
+        };
+        if is_news {
+            tracing::warn!("{text}");
+            self.ctx.events.note(text);
+        }
+    }
+}
+
+/// Of several reasons, damage is the one that somebody must mend.
+fn keep_worse(last: &mut Option<BundleError>, err: BundleError) {
+    let is_damage = |err: &BundleError| {
+        matches!(err, BundleError::Damaged { .. } | BundleError::MemberDamaged { .. })
+    };
+    let is_absent = matches!(err, BundleError::Absent { .. });
+    if last.as_ref().is_none_or(|last| !is_damage(last) && !is_absent) {
+        *last = Some(err);
+    }
+}
+
+/// A place that is lost in every one of `losses`. Where several stretches overlap, they do so from the start of one.
+fn common_start(losses: &[Vec<(Range<u64>, BundleError)>]) -> Option<u64> {
+    let mut starts = losses.iter().flatten().map(|(part, _)| part.start);
+    starts.find(|at| losses.iter().all(|loss| loss.iter().any(|(part, _)| part.contains(at))))
 }
 
 impl Content {
@@ -224,7 +312,9 @@ struct Reader {
     end: u64,
     /// Sources not yet tried, by position.
     ahead: VecDeque<usize>,
-    current: Option<Frames>,
+    /// Those that failed, and how far the blob had come: behind that they may be good again.
+    failed: Vec<(usize, u64)>,
+    current: Option<(usize, Frames)>,
     /// Why the last source failed.
     last: Option<BundleError>,
 }
@@ -232,7 +322,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, BundleError> {
         while self.position < self.end {
-            let Some(current) = &mut self.current else {
+            let Some((at, current)) = &mut self.current else {
                 if self.open_next().await {
                     continue;
                 }
@@ -241,43 +331,42 @@ impl Reader {
                     None => Err(BundleError::Unknown { digest: self.digest }),
                 };
             };
+            let at = *at;
             match current.next().await {
                 Some(Ok(frame)) if !frame.is_empty() => {
                     self.position += frame.len() as u64;
                     return Ok(Some(frame));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(err)) => self.give_up(err),
-                None => self.give_up(BundleError::Mismatch { digest: self.digest }),
+                Some(Err(err)) => self.give_up(at, err),
+                None => self.give_up(at, BundleError::Mismatch { digest: self.digest }),
             }
         }
         Ok(None)
     }
 
-    fn give_up(&mut self, err: BundleError) {
-        tracing::warn!(err = %airlift_spec::error::chain(&err), digest = %self.digest, "a source failed");
+    fn give_up(&mut self, at: usize, err: BundleError) {
+        self.sources.0.tell(&err);
         self.current = None;
-        self.last = Some(err);
+        self.failed.push((at, self.position));
+        keep_worse(&mut self.last, err);
     }
 
     /// Turns to the next source; false when there is none left.
     async fn open_next(&mut self) -> bool {
+        if self.ahead.is_empty() {
+            let position = self.position;
+            let again = self.failed.extract_if(.., |(_, failed_at)| *failed_at < position);
+            self.ahead.extend(again.map(|(at, _)| at));
+        }
         let Some(at) = self.ahead.pop_front() else { return false };
         let inner = Arc::clone(&self.sources.0);
         match inner.contents[at].frames(self.digest, self.position..self.end, &inner.ctx).await {
-            Ok(frames) => self.current = frames,
-            Err(err) => self.give_up(err),
+            Ok(frames) => self.current = frames.map(|frames| (at, frames)),
+            Err(err) => self.give_up(at, err),
         }
         true
     }
-}
-
-/// Cuts what a chunk gave into frames; no byte is copied.
-fn split(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        let frame = bytes.split_to(bytes.len().min(FRAME_BYTES));
-        (!frame.is_empty()).then_some(frame)
-    })
 }
 
 /// Runs `read` where it may wait for a disk.
@@ -304,7 +393,7 @@ impl BlobSource for Blob {
             let frames = self.sources.read(&self.digest, offset..end.max(offset)).await;
             let frames = frames.map_err(io::Error::other)?.map_err(io::Error::other);
             let mut frames = frames.try_collect::<Vec<_>>().await?;
-            // Mostly one frame is all: then nothing is copied.
+            // Of one frame, nothing is copied.
             if frames.len() == 1 {
                 return Ok(frames.remove(0));
             }

@@ -11,15 +11,17 @@
 //! file has its name and size; whether the bytes are right shows chunk by chunk, before any byte is handed out
 //! (see [`Volume`]). Root, table, and sums may lie on every medium; the first good copy serves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlift_spec::{Digest, Hasher};
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::FormatError;
-use crate::root::{MAX_ROOT_BYTES, Member, Piece, Root, Table, root_file};
+use crate::root::{CHUNK_BYTES, MAX_ROOT_BYTES, Member, Piece, Root, Table, root_file};
 use crate::trust::TrustRoots;
 use crate::volume::Volume;
 use crate::{BundleError, disk};
@@ -27,6 +29,9 @@ use crate::{BundleError, disk};
 const ROOT_SUFFIX: &str = ".bundle.json";
 /// How much is read at once of what is checked already.
 const FRAME_BYTES: u64 = 1 << 20;
+/// Readers at once that may hold a chunk of 8 MiB while they check it: enough for a fast disk and all its cores,
+/// and 128 MiB at most, however many clients there are.
+const MAX_READS: usize = 16;
 
 /// A bundle whose root a trusted key has signed; its bytes are checked as they are read.
 ///
@@ -40,8 +45,9 @@ pub struct TrustedBundle {
     folders: Vec<PathBuf>,
     volumes: Vec<Volume>,
     is_blind: bool,
-    /// Members without signed sums whose digest was checked.
-    checked: Mutex<HashSet<Digest>>,
+    /// Members whose digest was checked, and whether it was right.
+    checked: Mutex<HashMap<Digest, bool>>,
+    reads: Semaphore,
 }
 
 /// A root that somebody vouched for, and where it was found.
@@ -84,8 +90,8 @@ impl TrustedBundle {
         let names = Arc::new(SumsPlace { folders: folders.clone(), roots: roots.clone(), digest });
         let volumes = root.ordinals().map(|ordinal| Volume::find(&root, ordinal, &names)).collect();
         let checked = Mutex::default();
-        let is_blind = roots.is_blind();
-        Ok(Self { root, digest, root_bytes, table, folders, volumes, is_blind, checked })
+        let (is_blind, reads) = (roots.is_blind(), Semaphore::new(MAX_READS));
+        Ok(Self { root, digest, root_bytes, table, folders, volumes, is_blind, checked, reads })
     }
 
     pub fn root(&self) -> &Root {
@@ -176,10 +182,10 @@ impl TrustedBundle {
 
     /// Hashes the whole member, once; a piece on a volume that is absent makes that impossible.
     fn check_digest(&self, member: &Member) -> Result<(), BundleError> {
-        let is_checked =
-            self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&member.digest);
-        if is_checked {
-            return Ok(());
+        match self.checked().get(&member.digest) {
+            Some(true) => return Ok(()),
+            Some(false) => return Err(self.member_damaged(member)),
+            None => {}
         }
         let absent = self.absent_volumes(member);
         if !absent.is_empty() {
@@ -198,14 +204,65 @@ impl TrustedBundle {
         if hasher.finish() != member.digest {
             return Err(self.member_damaged(member));
         }
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(member.digest);
+        self.checked().insert(member.digest, true);
         Ok(())
     }
 
+    fn checked(&self) -> MutexGuard<'_, HashMap<Digest, bool>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the digest of `member` is wrong.
     fn member_damaged(&self, member: &Member) -> BundleError {
-        let volume = member.pieces.first().map_or(0, |piece| piece.volume);
-        let volume = self.volumes[volume as usize].name().to_owned();
+        self.checked().insert(member.digest, false);
+        let volume = self.first_volume(member).to_owned();
         BundleError::MemberDamaged { volume, digest: member.digest }
+    }
+
+    fn first_volume(&self, member: &Member) -> &str {
+        self.volumes[member.pieces.first().map_or(0, |piece| piece.volume) as usize].name()
+    }
+
+    /// The leave to read; who has it may hold a whole chunk.
+    pub(crate) async fn admit(&self) -> SemaphorePermit<'_> {
+        self.reads.acquire().await.expect("nobody closes it")
+    }
+
+    /// The parts of `range` of `member` that turned out damaged so far, and why each cannot be had.
+    pub(crate) fn known_damage(
+        &self,
+        member: &Member,
+        range: &Range<u64>,
+    ) -> Vec<(Range<u64>, BundleError)> {
+        if self.checked().get(&member.digest) == Some(&false) {
+            return vec![(range.clone(), self.member_damaged(member))];
+        }
+        let mut known = Vec::new();
+        let mut piece_start = 0;
+        for piece in &member.pieces {
+            let volume = &self.volumes[piece.volume as usize];
+            for chunk in volume.damaged() {
+                // From places on the volume to places in the member, cut to what is asked for.
+                let start = (chunk * CHUNK_BYTES).max(piece.offset) + piece_start;
+                let end = ((chunk + 1) * CHUNK_BYTES).min(piece.end()) + piece_start;
+                let within = |place: u64| place.saturating_sub(piece.offset);
+                let part = within(start).max(range.start)..within(end).min(range.end);
+                if !part.is_empty() {
+                    let volume = volume.name().to_owned();
+                    known.push((part, BundleError::Damaged { volume, chunk }));
+                }
+            }
+            piece_start += piece.length;
+        }
+        known
+    }
+
+    /// Blobs whose digest turned out wrong so far, each with the first volume that has a piece of it.
+    pub fn damaged_blobs(&self) -> Vec<(String, Digest)> {
+        let checked = self.checked();
+        let wrong = checked.iter().filter(|(_, is_right)| !**is_right);
+        let members = wrong.filter_map(|(digest, _)| self.table.find(digest));
+        members.map(|member| (self.first_volume(member).to_owned(), member.digest)).collect()
     }
 
     /// Chunks that turned out damaged so far, by volume.

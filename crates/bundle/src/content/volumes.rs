@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use airlift_spec::{Digest, Lock};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 
 use super::locks::{Found, Origin};
-use super::{Availability, Frames, blocking, split};
+use super::{Availability, FRAME_BYTES, Frames, blocking};
 use crate::gather::LOCKS_FOLDER;
 use crate::root::Member;
 use crate::{BundleError, TrustedBundle};
@@ -78,18 +78,26 @@ pub(super) fn frames(
     }
     let member = Arc::new(member);
     let bundle = Arc::clone(bundle);
-    let chunks = stream::try_unfold(range.start, move |position| {
+    let frames = stream::try_unfold(range.start, move |position| {
         let (bundle, member) = (Arc::clone(&bundle), Arc::clone(&member));
         let end = range.end;
         async move {
             if position >= end {
                 return Ok::<_, BundleError>(None);
             }
-            let bytes = blocking(move || bundle.read(&member, position, end)).await?;
-            let next = position + bytes.len() as u64;
-            Ok(Some((bytes, next)))
+            let _leave = bundle.admit().await;
+            let reader = Arc::clone(&bundle);
+            let frame =
+                blocking(move || Ok(one_frame(reader.read(&member, position, end)?))).await?;
+            let next = position + frame.len() as u64;
+            Ok(Some((frame, next)))
         }
     });
-    let frames = chunks.map_ok(|bytes| stream::iter(split(bytes).map(Ok))).try_flatten();
     Ok(Some(frames.boxed()))
+}
+
+/// The first frame of what a chunk gave. A slice would keep all of the chunk in memory for as long as a slow client
+/// takes; the rest is read again instead, and mostly still in the system's cache.
+fn one_frame(bytes: Bytes) -> Bytes {
+    if bytes.len() <= FRAME_BYTES { bytes } else { Bytes::copy_from_slice(&bytes[..FRAME_BYTES]) }
 }

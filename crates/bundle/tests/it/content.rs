@@ -56,7 +56,7 @@ async fn no_byte_of_a_damaged_chunk_goes_out_and_it_stays_failed() {
     assert!(matches!(err, Some(BundleError::Damaged { chunk: 1, .. })), "{err:?}");
     assert_eq!(read.len(), (8 << 20) - offset, "all of the chunk before it, and nothing more");
     assert_eq!(read, sample.blobs[&layer][..read.len()]);
-    assert_eq!(sources.damage()["demo.00001.tar"], [1]);
+    assert_eq!(sources.damage()["demo.00001.tar"], [1].into());
     // The disk may say otherwise now: what was damaged once is not believed again.
     flip(&file, offset + (10 << 20));
     let at = 10 << 20;
@@ -79,7 +79,7 @@ async fn another_source_goes_on_at_the_very_byte() {
         let (read, err) = read_all(&sources, &layer).await;
         assert!(err.is_none(), "{err:?}");
         assert_eq!(read, sample.blobs[&layer]);
-        assert_eq!(sources.damage()["demo.00001.tar"], [1]);
+        assert_eq!(sources.damage()["demo.00001.tar"], [1].into());
     }
 }
 
