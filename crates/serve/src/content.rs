@@ -1,10 +1,16 @@
 //! What the registry server reads from when it serves a bundle, a store or another registry.
+//!
+//! A name answers from the locks first, then from what was pushed into the stores among the sources. Which source
+//! has a blob does not matter: they are joined by digest.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use airlift_bundle::{Availability, BundleError, Content, Sources};
-use airlift_registry::server::{Asked, Backend, BackendError, StoreBackend, StoredManifest};
+use airlift_registry::server::{
+    Asked, Backend, BackendError, Metrics, StoreBackend, StoredManifest,
+};
 use airlift_spec::lock::Referrer;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Descriptor, Digest, Manifest};
@@ -25,30 +31,38 @@ pub struct ContentBackend {
 }
 
 impl ContentBackend {
-    /// Reads nothing but the locks, which are in memory: a bundle of any size is served at once.
-    pub fn new(sources: Sources) -> Self {
+    /// Reads nothing but the locks, which are in memory: a bundle of any size is served at once. Damage that shows
+    /// while it is read is told in `metrics`.
+    pub fn new(sources: Sources, metrics: &Metrics) -> Self {
         let names = Arc::new(Names::new(sources.locks()));
         let stores = sources.contents().iter().filter_map(|content| match content {
             Content::Store(store) => Some(Arc::new(StoreBackend::new(store.clone()))),
             Content::Volumes(_) | Content::Registry(_) => None,
         });
         let pushed = stores.collect();
+        watch(&sources, metrics);
         Self { sources, names, pushed }
     }
 
     async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, BackendError> {
-        match self.sources.availability(digest).await.map_err(refused)? {
-            Availability::Here { size } if size <= MAX_MANIFEST_BYTES => {
+        match self.size(digest).await? {
+            Some(size) if size <= MAX_MANIFEST_BYTES => {
                 self.sources.read_small(digest, MAX_MANIFEST_BYTES).await.map_err(refused)
             }
-            Availability::Absent { volumes } => Err(BackendError::Absent { volumes }),
-            Availability::Here { .. } | Availability::LeftOut { .. } | Availability::Unknown => {
-                Ok(None)
-            }
+            _ => Ok(None),
         }
     }
 
-    async fn find_manifest(
+    async fn size(&self, digest: &Digest) -> Result<Option<u64>, BackendError> {
+        match self.sources.availability(digest).await.map_err(refused)? {
+            Availability::Here { size } => Ok(Some(size)),
+            Availability::Absent { volumes } => Err(BackendError::Absent { volumes }),
+            Availability::LeftOut { repository } => Err(BackendError::LeftOut { repository }),
+            Availability::Unknown => Ok(None),
+        }
+    }
+
+    async fn offered_manifest(
         &self,
         offered: &Offered,
         wanted: &str,
@@ -57,10 +71,10 @@ impl ContentBackend {
         let Some(digest) = by_digest.or_else(|| offered.tags.get(wanted).copied()) else {
             return Ok(None);
         };
-        // What the locks do not name may still be below something they do, like a manifest of a signature's index.
         let noted = offered.manifests.get(&digest).cloned().flatten();
         let Some(bytes) = self.small(&digest).await? else { return Ok(None) };
         let Ok(manifest) = Manifest::parse(&bytes, noted.as_deref()) else { return Ok(None) };
+        // What the locks do not name may still be below something they do, like a manifest of a signature's index.
         let is_named = offered.manifests.contains_key(&digest);
         if !is_named && manifest.links().next().is_none() {
             return Ok(None);
@@ -68,27 +82,35 @@ impl ContentBackend {
         Ok(Some(StoredManifest { bytes, media_type: manifest.media_type, digest }))
     }
 
-    async fn pushed_size(
-        &self,
-        asked: &Asked,
-        digest: &Digest,
-    ) -> Result<Option<u64>, BackendError> {
-        for store in &self.pushed {
-            if let Some(size) = store.blob_size(asked, digest).await? {
-                return Ok(Some(size));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn describe(&self, referrer: &Referrer) -> Result<Option<Descriptor>, BackendError> {
+    /// What a list says about a referrer; none where no source ever had it. One whose volume is absent or damaged
+    /// is listed all the same: whoever asks for it is told why.
+    async fn describe(&self, referrer: &Referrer) -> Option<Descriptor> {
         let mut descriptor = referrer.descriptor();
-        let Some(bytes) = self.small(&referrer.digest).await? else { return Ok(None) };
-        if let Ok(manifest) = Manifest::parse(&bytes, Some(&referrer.media_type)) {
-            descriptor.annotations = manifest.annotations;
+        if let Ok(bytes) = self.small(&referrer.digest).await {
+            let manifest = Manifest::parse(&bytes?, Some(&referrer.media_type));
+            descriptor.annotations = manifest.map(|it| it.annotations).unwrap_or_default();
         }
-        Ok(Some(descriptor))
+        Some(descriptor)
     }
+}
+
+/// Shows what turned out damaged as gauges.
+fn watch(sources: &Sources, metrics: &Metrics) {
+    let watched = sources.clone();
+    metrics.watch("airlift_damaged_chunks", move || {
+        let damage = watched.damage().into_iter();
+        let chunks = damage.flat_map(|(volume, chunks)| {
+            chunks.into_iter().map(move |chunk| (volume.clone(), chunk.to_string()))
+        });
+        chunks.map(|(volume, chunk)| (vec![("volume", volume), ("chunk", chunk)], 1)).collect()
+    });
+    let watched = sources.clone();
+    metrics.watch("airlift_damaged_blobs", move || {
+        let blobs = watched.damaged_blobs().into_iter();
+        blobs
+            .map(|(volume, digest)| (vec![("volume", volume), ("digest", digest.to_string())], 1))
+            .collect()
+    });
 }
 
 impl Backend for ContentBackend {
@@ -98,8 +120,10 @@ impl Backend for ContentBackend {
         wanted: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredManifest>, BackendError>> {
         async move {
-            if let Some(offered) = self.names.find(asked) {
-                return self.find_manifest(offered, wanted).await;
+            if let Some(offered) = self.names.find(asked)
+                && let Some(found) = self.offered_manifest(offered, wanted).await?
+            {
+                return Ok(Some(found));
             }
             for store in &self.pushed {
                 if let Some(found) = store.manifest(asked, wanted).await? {
@@ -117,14 +141,15 @@ impl Backend for ContentBackend {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Option<u64>, BackendError>> {
         async move {
-            if self.names.find(asked).is_none() {
-                return self.pushed_size(asked, digest).await;
+            if self.names.find(asked).is_some() {
+                return self.size(digest).await;
             }
-            match self.sources.availability(digest).await.map_err(refused)? {
-                Availability::Here { size } => Ok(Some(size)),
-                Availability::Absent { volumes } => Err(BackendError::Absent { volumes }),
-                Availability::LeftOut { .. } | Availability::Unknown => Ok(None),
+            for store in &self.pushed {
+                if let Some(size) = store.blob_size(asked, digest).await? {
+                    return Ok(Some(size));
+                }
             }
+            Ok(None)
         }
         .boxed()
     }
@@ -147,15 +172,14 @@ impl Backend for ContentBackend {
         asked: &'a Asked,
     ) -> BoxFuture<'a, Result<Option<Vec<String>>, BackendError>> {
         async move {
-            if let Some(offered) = self.names.find(asked) {
-                return Ok(Some(offered.tags.keys().cloned().collect()));
-            }
+            let offered = self.names.find(asked).map(|offered| offered.tags.keys().cloned());
+            let mut all: Option<BTreeSet<String>> = offered.map(Iterator::collect);
             for store in &self.pushed {
                 if let Some(tags) = store.tags(asked).await? {
-                    return Ok(Some(tags));
+                    all.get_or_insert_default().extend(tags);
                 }
             }
-            Ok(None)
+            Ok(all.map(|tags| tags.into_iter().collect()))
         }
         .boxed()
     }
@@ -166,15 +190,16 @@ impl Backend for ContentBackend {
         subject: &'a Digest,
     ) -> BoxFuture<'a, Result<Vec<Descriptor>, BackendError>> {
         async move {
-            let mut listed = Vec::new();
-            let Some(offered) = self.names.find(asked) else {
-                for store in &self.pushed {
-                    listed.extend(store.referrers(asked, subject).await?);
-                }
-                return Ok(listed);
-            };
-            for referrer in offered.referrers.get(subject).into_iter().flatten() {
-                listed.extend(self.describe(referrer).await?);
+            let mut listed: Vec<Descriptor> = Vec::new();
+            let offered = self.names.find(asked).and_then(|offered| offered.referrers.get(subject));
+            for referrer in offered.into_iter().flatten() {
+                listed.extend(self.describe(referrer).await);
+            }
+            for store in &self.pushed {
+                let pushed = store.referrers(asked, subject).await?;
+                let is_new = |it: &Descriptor| listed.iter().all(|known| known.digest != it.digest);
+                let new: Vec<_> = pushed.into_iter().filter(is_new).collect();
+                listed.extend(new);
             }
             Ok(listed)
         }
@@ -183,18 +208,25 @@ impl Backend for ContentBackend {
 
     fn repositories(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
         async move {
-            let mut all = self.names.repositories();
+            let mut all: BTreeSet<String> = self.names.repositories().into_iter().collect();
             for store in &self.pushed {
                 all.extend(store.repositories().await?);
             }
-            all.sort();
-            all.dedup();
-            Ok(all)
+            Ok(all.into_iter().collect())
         }
         .boxed()
     }
 }
 
 fn refused(err: BundleError) -> BackendError {
-    BackendError::Read(std::io::Error::other(err))
+    match err {
+        BundleError::Absent { volumes, .. } => BackendError::Absent { volumes },
+        BundleError::Damaged { volume, chunk } => {
+            BackendError::Damaged { medium: format!("{volume}, chunk {chunk}") }
+        }
+        BundleError::MemberDamaged { volume, digest } => {
+            BackendError::Damaged { medium: format!("{volume}, {digest}") }
+        }
+        err => BackendError::Read(std::io::Error::other(err)),
+    }
 }

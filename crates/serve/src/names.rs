@@ -51,7 +51,11 @@ impl Names {
     pub(crate) fn find(&self, asked: &Asked) -> Option<&Offered> {
         if let Some(host) = &asked.ns {
             let reference: Option<Reference> = format!("{host}/{}", asked.repository).parse().ok();
-            return self.repositories.get(&host_form(&reference?)?);
+            let named =
+                reference.and_then(|reference| self.repositories.get(&host_form(&reference)?));
+            // A client that reaches us by another name says that name, and asks for the host form behind it. The
+            // bare path is not looked at: it may be another host's.
+            return named.or_else(|| self.repositories.get(&asked.repository));
         }
         if let Some(offered) = self.repositories.get(&asked.repository) {
             return Some(offered);
@@ -134,6 +138,7 @@ mod tests {
         assert!(find(&names, "org/app", None).is_some());
         assert!(find(&names, "library/nginx", Some("docker.io")).is_some());
         assert!(find(&names, "docker.io/library/nginx", None).is_some());
+        assert!(find(&names, "quay.io/org/app", Some("registry.internal:5000")).is_some());
         assert!(find(&names, "org/app", Some("ghcr.io")).is_none());
         assert!(find(&names, "org/other", None).is_none());
     }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use airlift_registry::server::{
-    Access, AccessLog, Auth, Backend, Htpasswd, Server, ServerOptions, StoreBackend,
+    Access, AccessLog, Auth, Backend, Htpasswd, Metrics, Server, ServerOptions, StoreBackend,
 };
 use airlift_serve::content::ContentBackend;
 use airlift_serve::tls;
@@ -79,6 +79,7 @@ impl FromStr for Tls {
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
+    let metrics = Arc::new(Metrics::default());
     let (backend, writable): (Arc<dyn Backend>, _) = if args.writable {
         let store = pushed_into(&args.source.sources).await?;
         let store = Arc::new(StoreBackend::new(Arc::new(store)));
@@ -86,7 +87,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     } else {
         let client = app.connect(Side::Far, &Transfer::default())?;
         let sources = args.source.open(&client, app).await?;
-        (Arc::new(ContentBackend::new(sources)), None)
+        (Arc::new(ContentBackend::new(sources, &metrics)), None)
     };
     let tls = server_tls(&args, app).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -94,6 +95,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         tls,
         auth: auth(&args).await?,
         writable,
+        metrics,
         access_log: access_log(app),
         ..ServerOptions::default()
     };

@@ -1,0 +1,13 @@
+//! What the far side is served: bundles, stores and both, asked over real connections.
+//!
+//! `pull` follows what the conformance suite of the distribution specification asks of a registry that takes no
+//! pushes, case by case.
+
+#![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
+
+mod damage;
+mod joined;
+mod lists;
+mod partial;
+mod pull;
+mod world;
