@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use airlift_spec::reference::DOCKER_HUB;
 use airlift_spec::{Ctx, Descriptor, Digest, Reference};
-use airlift_store::{BlobWriter, Store};
+use airlift_store::Store;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -254,6 +254,10 @@ impl Client {
     ///
     /// Goes on where an earlier run stopped. Bytes that turn out wrong are asked for once more from the first one.
     ///
+    /// # Cancel safety
+    ///
+    /// What came before the last checkpoint is kept in the staging file.
+    ///
     /// # Errors
     ///
     /// [`ClientError::WrongDigest`] if they are wrong again.
@@ -265,23 +269,6 @@ impl Client {
         ctx: &Ctx,
     ) -> Result<Fetched, ClientError> {
         self.shared.fetch_into(repository, blob, store, ctx).await
-    }
-
-    /// Fills the writer's gaps, resuming and retrying; the caller commits. [`Client::fetch_into`] does all of it.
-    ///
-    /// Emits the events of the transfer, its start and end included.
-    ///
-    /// # Cancel safety
-    ///
-    /// What came before the last checkpoint is kept in the staging file.
-    pub async fn fetch_blob(
-        &self,
-        repository: &Repository,
-        blob: &Descriptor,
-        writer: BlobWriter,
-        ctx: &Ctx,
-    ) -> Result<BlobWriter, ClientError> {
-        self.shared.fetch_blob(repository, blob, writer, ctx).await
     }
 
     /// A piece of a blob, as it comes; for serving out of a registry and for small reads. Not checked, not retried

@@ -43,31 +43,32 @@ impl Shared {
                     Staging::Busy => return Ok(Fetched::Busy),
                     Staging::Writer(writer) => writer,
                 };
-            let writer = self.fetch_blob(repository, blob, writer, ctx).await?;
-            match blocking(move || writer.commit()).await? {
+            let brought = self.bring(repository, blob, writer, ctx).await;
+            ctx.events.emit(match &brought {
+                Ok(()) => Event::TransferFinished { blob: digest },
+                Err(err) => Event::TransferFailed { blob: digest, reason: chain(err) },
+            });
+            match brought {
                 Ok(()) => return Ok(Fetched::Brought),
                 // The staged half may be older than the damage, so that all of it is asked for again.
-                Err(StoreError::Mismatch { actual, .. }) if !is_last => {
+                Err(ClientError::WrongDigest { actual, .. }) if !is_last => {
                     let text = format!("{digest} arrived as {actual}: asking for it again");
                     ctx.events.note(text);
                 }
-                Err(StoreError::Mismatch { expected, actual }) => {
-                    let registry = repository.host.clone();
-                    return Err(ClientError::WrongDigest { registry, expected, actual });
-                }
-                Err(source) => return Err(ClientError::Store { blob: digest, source }),
+                Err(err) => return Err(err),
             }
         }
         unreachable!("the second round returns")
     }
 
-    pub(crate) async fn fetch_blob(
+    /// Fills the writer's gaps and commits: a transfer is over when its bytes are durable under their name.
+    async fn bring(
         self: &Arc<Self>,
         repository: &Repository,
         blob: &Descriptor,
         writer: BlobWriter,
         ctx: &Ctx,
-    ) -> Result<BlobWriter, ClientError> {
+    ) -> Result<(), ClientError> {
         let missing_bytes: u64 = writer.gaps().iter().map(|gap| gap.end - gap.start).sum();
         ctx.events.emit(Event::TransferStarted {
             blob: blob.digest,
@@ -76,16 +77,18 @@ impl Shared {
         });
         let mut sink = Sink::new(writer, blob.digest, self.options.tuning.clone(), ctx);
         let filled = stoppable(ctx, self.fill(repository, blob, &mut sink, ctx)).await;
-        let result = match filled {
-            Ok(()) => sink.close().await,
+        if let Err(err) = filled {
             // What arrived is kept. If that fails too, the disk is the graver trouble.
-            Err(err) => Err(sink.keep().await.err().unwrap_or(err)),
-        };
-        ctx.events.emit(match &result {
-            Ok(_) => Event::TransferFinished { blob: blob.digest },
-            Err(err) => Event::TransferFailed { blob: blob.digest, reason: chain(err) },
-        });
-        result
+            return Err(sink.keep().await.err().unwrap_or(err));
+        }
+        let writer = sink.close().await?;
+        blocking(move || writer.commit()).await?.map_err(|source| match source {
+            StoreError::Mismatch { expected, actual } => {
+                let registry = repository.host.clone();
+                ClientError::WrongDigest { registry, expected, actual }
+            }
+            source => ClientError::Store { blob: blob.digest, source },
+        })
     }
 
     /// Fills all gaps from the first place that can: mirrors, the registry, and what the descriptor names itself.
