@@ -301,7 +301,7 @@ impl Run<'_> {
         }
         // Kept before the volume has its name: a finished volume without kept sums would be written again.
         self.signer.write_to(&[self.kept], &root.sums_file(ordinal), &sums.to_bytes())?;
-        disk::publish(&partial, file)?;
+        self.cutter.publish(ordinal, &partial, file, ctx)?;
         Ok(sums)
     }
 
@@ -395,7 +395,7 @@ pub fn cut_again(
         if cutter.cut(ordinal, &partial, ctx)? != known.sha256 {
             return Err(cutter.blame(ordinal));
         }
-        disk::publish(&partial, &file)?;
+        cutter.publish(ordinal, &partial, &file, ctx)?;
         kept.copy(&kept.root.sums_file(ordinal), to)?;
         let size = known.size;
         volumes.push(CreatedVolume { ordinal, file, size, is_kept: false });

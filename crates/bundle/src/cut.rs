@@ -82,13 +82,24 @@ impl Cutter<'_> {
         });
         let written = written.expect("the writer does not panic").map_err(doing());
         // A writer that stopped is why the sender stopped, so its error goes first.
-        let sums = match sent {
+        match sent {
             Err(Stop::Writer) => Err(written.err().unwrap_or(BundleError::Cancelled)),
             Err(Stop::Error(err)) => Err(*err),
             Ok(()) => written,
-        }?;
-        ctx.events.emit(Event::VolumeFinished { volume });
-        Ok(sums)
+        }
+    }
+
+    /// Gives the volume that [`cut`](Self::cut) wrote its name; only from now on it is finished.
+    pub(crate) fn publish(
+        &self,
+        ordinal: u32,
+        partial: &Path,
+        file: &Path,
+        ctx: &Ctx,
+    ) -> Result<(), BundleError> {
+        disk::publish(partial, file)?;
+        ctx.events.emit(Event::VolumeFinished { volume: self.root.volume_file(ordinal) });
+        Ok(())
     }
 
     fn send(

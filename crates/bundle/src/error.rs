@@ -122,6 +122,19 @@ impl From<ClientError> for BundleError {
     }
 }
 
+/// What helps against a disk that refuses.
+fn disk_help(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free room on that disk, then run it again: what is finished stays")
+        }
+        // FAT32 takes no file of 4 GiB.
+        io::ErrorKind::FileTooLarge => Some("choose smaller volumes with `--volume-size`"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount that file system writable"),
+        _ => None,
+    }
+}
+
 impl Explain for BundleError {
     fn class(&self) -> Class {
         match self {
@@ -176,7 +189,8 @@ impl Explain for BundleError {
             }
             Self::Key { .. } | Self::NoKey => "make a key with `airlift keygen`",
             Self::OtherRoot { .. } => "choose another folder, or another name with `--name`",
-            Self::NoRoom { .. } => "name more media with `--to`",
+            Self::NoRoom { .. } => "free room on them, or name more media with `--to`",
+            Self::Disk { source, .. } => return disk_help(source.kind()).map(str::to_owned),
             Self::TooManyVolumes { .. } | Self::VolumeSize { .. } => {
                 "choose larger volumes with `--volume-size`"
             }
