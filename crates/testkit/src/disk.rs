@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -34,6 +34,34 @@ impl SmallDisk {
 
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Takes all room but `left_bytes`, until [`free`](Self::free).
+    pub fn fill(&self, left_bytes: u64) -> io::Result<()> {
+        let found = rustix::fs::statvfs(self.path())?;
+        let taken = (found.f_bavail * found.f_frsize).saturating_sub(left_bytes);
+        let ballast = fs_err::File::create(self.ballast())?;
+        rustix::fs::fallocate(ballast, rustix::fs::FallocateFlags::empty(), 0, taken)?;
+        Ok(())
+    }
+
+    /// Gives the room back that [`fill`](Self::fill) took.
+    pub fn free(&self) -> io::Result<()> {
+        fs_err::remove_file(self.ballast())
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// From now on nobody writes here, root neither.
+    pub fn make_read_only(&self) -> io::Result<()> {
+        let mut mount = Command::new("mount");
+        let output = mount.args(["-o", "remount,ro"]).arg(self.path()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 }
 

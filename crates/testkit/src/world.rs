@@ -211,10 +211,15 @@ impl Running {
     }
 
     /// Asks the program to end (SIGTERM) and waits until it does.
-    pub fn terminate(mut self) -> io::Result<Ran> {
+    pub fn terminate(self) -> io::Result<Ran> {
+        self.signal("TERM")?;
+        self.wait()
+    }
+
+    /// Sends a signal by its name, such as `INT`; the program goes on as it sees fit.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
         let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status()?;
-        self.finish()
+        Command::new("kill").args(["-s", name, &id]).status().map(drop)
     }
 
     fn finish(&mut self) -> io::Result<Ran> {

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
 mod clients;
+mod disks;
 mod gap;
+mod kills;
+mod plant;
 mod runtimes;
+mod serving;
 mod sides;

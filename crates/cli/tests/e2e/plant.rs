@@ -1,0 +1,118 @@
+//! One machine for fault tests: an upstream that can be made to fail, and a world with a stack that wants all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use airlift_spec::Digest;
+use airlift_testkit::samples::{self, Sample};
+use airlift_testkit::tools::Ran;
+use airlift_testkit::world::Running;
+use airlift_testkit::{FakeRegistry, World};
+use serde_json::Value;
+
+/// An upstream with one image under `team/app:1`, and a world whose lock pins it.
+pub(crate) struct Plant {
+    pub(crate) upstream: FakeRegistry,
+    pub(crate) world: World,
+    pub(crate) image: Sample,
+}
+
+impl Plant {
+    pub(crate) fn new(layer_bytes: &[usize]) -> Self {
+        let (upstream, image) = (FakeRegistry::start(), samples::image(1, layer_bytes));
+        upstream.put("team/app", "1", &image);
+        let world = World::new(env!("CARGO_BIN_EXE_airlift")).unwrap();
+        world.write_stack("plant", &[&upstream.reference("team/app", "1")]).unwrap();
+        let plant = Self { upstream, world, image };
+        plant.airlift(0, &["resolve"]);
+        plant.airlift(0, &["keygen"]);
+        let config = plant.world.home().join("config/airlift");
+        fs_err::create_dir(config.join("trust")).unwrap();
+        fs_err::copy(config.join("signing.pub"), config.join("trust/own.pub")).unwrap();
+        plant.upstream.forget_requests();
+        plant
+    }
+
+    /// The same with all of it fetched.
+    pub(crate) fn fetched(layer_bytes: &[usize]) -> Self {
+        let plant = Self::new(layer_bytes);
+        plant.airlift(0, &["fetch"]);
+        plant
+    }
+
+    /// The same with a bundle of it in `out`.
+    pub(crate) fn bundled(layer_bytes: &[usize], volume_size: &str) -> Self {
+        let plant = Self::fetched(layer_bytes);
+        plant.airlift(0, &create("out", volume_size));
+        plant
+    }
+
+    /// Runs airlift to its end and returns its one document.
+    pub(crate) fn airlift(&self, exit: i32, args: &[&str]) -> Value {
+        let args = ["--output", "json"].iter().chain(args);
+        let ran = self.world.run(args).unwrap();
+        assert_eq!(ran.code, Some(exit), "{ran}");
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|err| panic!("{err}\n{ran}"))
+    }
+
+    /// Starts airlift with its events on stderr.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.world.spawn(["--progress", "json"].iter().chain(args)).unwrap()
+    }
+
+    /// Kills airlift with no warning once `is_there` holds; the run must not have ended before.
+    pub(crate) fn kill_when(&self, args: &[&str], is_there: impl FnMut(&Running) -> bool) -> Ran {
+        let mut running = self.start(args);
+        assert!(running.wait_until(is_there).unwrap(), "ended too early:\n{}", running.stderr());
+        let ran = running.kill().unwrap();
+        assert_eq!(ran.code, None, "the run was over before it was killed:\n{ran}");
+        ran
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.world.path().join(name).display().to_string()
+    }
+}
+
+pub(crate) fn create<'a>(to: &'a str, volume_size: &'a str) -> [&'a str; 7] {
+    ["bundle", "create", "--to", to, "--volume-size", volume_size, "--no-binary"]
+}
+
+/// What events of this name say under `key`, in their order. A line that is being written is left out.
+pub(crate) fn said(stderr: &str, event: &str, key: &str) -> Vec<String> {
+    let events = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = events.filter(|line| line["event"] == event);
+    events.map(|line| line[key].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// How often each blob was asked for.
+pub(crate) fn blob_requests(registry: &FakeRegistry) -> BTreeMap<Digest, usize> {
+    let mut requests = BTreeMap::new();
+    for request in registry.requests().iter().filter(|request| request.method == "GET") {
+        if let Some((_, digest)) = request.path.split_once("/blobs/") {
+            *requests.entry(digest.parse().unwrap()).or_default() += 1;
+        }
+    }
+    requests
+}
+
+/// The blobs of a store, each hashed.
+pub(crate) fn stored_blobs(store: &Path) -> BTreeSet<Digest> {
+    let files = fs_err::read_dir(store.join("blobs/sha256")).unwrap();
+    let hash = |path: PathBuf| {
+        let digest = Digest::of(&fs_err::read(&path).unwrap());
+        assert!(path.ends_with(digest.hex()), "{} has the digest {digest}", path.display());
+        digest
+    };
+    files.map(|entry| hash(entry.unwrap().path())).collect()
+}
+
+/// Every file of a folder by name.
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs_err::read_dir(folder).unwrap();
+    let read = |entry: fs_err::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, fs_err::read(entry.path()).unwrap())
+    };
+    entries.map(|entry| read(entry.unwrap())).collect()
+}
