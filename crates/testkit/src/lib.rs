@@ -4,6 +4,7 @@
 //! machine cannot do is skipped loudly, or fails where `AIRLIFT_REQUIRE_TOOLS` is set.
 
 mod background;
+pub mod clients;
 pub mod disk;
 pub mod netns;
 pub mod proxy;

@@ -1,13 +1,11 @@
 //! The clients that people really use, pushing and pulling.
 
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use airlift_registry::server::{Auth, Htpasswd, ServerOptions};
+use airlift_testkit::clients::{Containerd, mirror, podman_storage};
 use airlift_testkit::need;
-use airlift_testkit::tools::{Runner, skip};
+use airlift_testkit::tools::Runner;
 use serde_json::Value;
 
 use super::world::{World, bytes, digest_of};
@@ -125,7 +123,7 @@ async fn podman_logs_in_pulls_and_pushes() {
     let auth = Auth::Required(Arc::new(Htpasswd::parse(&line).unwrap()));
     let world = World::with(ServerOptions { auth, ..ServerOptions::default() }).await;
     let (runner, host) = (Runner::new().unwrap(), world.address);
-    let storage = storage(runner.home());
+    let storage = podman_storage(&runner);
     let podman = |args: &[&str]| {
         let storage = storage.iter().map(String::as_str);
         let args: Vec<&str> = storage.chain(args.iter().copied()).collect();
@@ -156,66 +154,11 @@ async fn containerd_pulls_through_a_mirror_and_names_the_host() {
     let ours = digest_of(&world.push_image("quay.io/org/app", "v1", "ours").await);
     world.push_image("ghcr.io/org/app", "v1", "theirs").await;
     let runner = Runner::new().unwrap();
-    let path = |name: &str| runner.home().join(name).to_str().unwrap().to_owned();
-    let mirror = format!(
-        "server = \"https://quay.io\"\n[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
-        world.address
-    );
-    fs_err::create_dir_all(path("hosts/quay.io")).unwrap();
-    fs_err::write(path("hosts/quay.io/hosts.toml"), mirror).unwrap();
-    let (root, state, socket) = (path("root"), path("state"), path("c.sock"));
-    let config = format!(
-        "version = 2\nroot = \"{root}\"\nstate = \"{state}\"\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{socket}\"\n"
-    );
-    fs_err::write(path("config.toml"), config).unwrap();
-    let mut daemon = Daemon::start(runner.command(containerd).args(["-c", &path("config.toml")]));
-    if !daemon.listens_on(&socket) {
-        skip("needs the right to run containerd");
-        return;
-    }
-    let fetch =
-        ["-a", &socket, "content", "fetch", "--hosts-dir", &path("hosts"), "quay.io/org/app:v1"];
+    let Some(daemon) = Containerd::start(&runner, &containerd) else { return };
+    let hosts = mirror(&runner, "quay.io", &format!("http://{}", world.address));
+    let socket = daemon.socket();
+    let fetch = ["-a", socket, "content", "fetch", "--hosts-dir", &hosts, "quay.io/org/app:v1"];
     runner.succeed(&ctr, fetch);
-    let found = runner.succeed(&ctr, ["-a", &socket, "images", "ls"]);
+    let found = runner.succeed(&ctr, ["-a", socket, "images", "ls"]);
     assert!(found.contains(&ours.to_string()), "{found}");
-}
-
-/// A process that ends with the test.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Waits for the socket; false if the process ends before it is there.
-    fn listens_on(&mut self, socket: &str) -> bool {
-        while self.0.try_wait().unwrap().is_none() {
-            if UnixStream::connect(socket).is_ok() {
-                return true;
-            }
-            std::thread::yield_now();
-        }
-        false
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Podman's storage, all of it below `home`, on a file system of any kind.
-fn storage(home: &Path) -> [String; 4] {
-    let folder = |name: &str| home.join(name).to_str().unwrap().to_owned();
-    [
-        format!("--root={}", folder("root")),
-        format!("--runroot={}", folder("runroot")),
-        "--storage-driver=vfs".to_owned(),
-        "--events-backend=none".to_owned(),
-    ]
 }
