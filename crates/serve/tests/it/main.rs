@@ -5,9 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
+mod clients;
 mod damage;
 mod joined;
 mod lists;
+mod many;
 mod partial;
 mod pull;
+mod tls;
 mod world;
