@@ -92,11 +92,19 @@ impl Sources {
         &self.0.contents
     }
 
-    /// The best that any source says about a blob.
+    /// The best that any source says about a blob. That one cannot be asked matters only if no other has it.
     pub async fn availability(&self, digest: &Digest) -> Result<Availability, BundleError> {
         let mut best = Availability::Unknown;
+        let mut failed = None;
         for content in &self.0.contents {
-            let found = content.availability(digest, &self.0.ctx).await?;
+            let found = match content.availability(digest, &self.0.ctx).await {
+                Ok(found) => found,
+                Err(err) => {
+                    self.0.tell(&err);
+                    failed = Some(err);
+                    continue;
+                }
+            };
             best = match (best, found) {
                 (_, here @ Availability::Here { .. }) => return Ok(here),
                 (Availability::Unknown, found)
@@ -104,7 +112,7 @@ impl Sources {
                 (best, _) => best,
             };
         }
-        Ok(best)
+        failed.map_or(Ok(best), Err)
     }
 
     /// A small blob whole (manifests), checked against its digest.
@@ -148,7 +156,7 @@ impl Sources {
         if range.is_empty() {
             return Ok(stream::empty().boxed());
         }
-        if let Some(err) = self.known_loss(digest, &range).await? {
+        if let Some(err) = self.known_loss(digest, &range).await {
             return Err(err);
         }
         let Some(first) = reader.next().await? else {
@@ -162,11 +170,7 @@ impl Sources {
 
     /// Why no source can give all of `range`, as far as that is known: better said before the first byte than by
     /// cutting a connection in the middle.
-    async fn known_loss(
-        &self,
-        digest: &Digest,
-        range: &Range<u64>,
-    ) -> Result<Option<BundleError>, BundleError> {
+    async fn known_loss(&self, digest: &Digest, range: &Range<u64>) -> Option<BundleError> {
         let mut losses = Vec::new();
         for bundle in self.bundles() {
             let Some(member) = bundle.table().find(digest) else { continue };
@@ -175,20 +179,20 @@ impl Sources {
             }
             let damage = bundle.known_damage(member, range);
             if damage.is_empty() {
-                return Ok(None);
+                return None;
             }
             losses.push(damage);
         }
-        let Some(at) = common_start(&losses) else { return Ok(None) };
+        let at = common_start(&losses)?;
         for content in &self.0.contents {
             let is_bundle = matches!(content, Content::Volumes(_));
             let here = |found| matches!(found, Availability::Here { .. });
-            if !is_bundle && here(content.availability(digest, &self.0.ctx).await?) {
-                return Ok(None);
+            if !is_bundle && content.availability(digest, &self.0.ctx).await.is_ok_and(here) {
+                return None;
             }
         }
         let all = losses.into_iter().flatten();
-        Ok(all.filter(|(part, _)| part.contains(&at)).map(|(_, err)| err).next())
+        all.filter(|(part, _)| part.contains(&at)).map(|(_, err)| err).next()
     }
 
     fn bundles(&self) -> impl Iterator<Item = &Arc<TrustedBundle>> {
