@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use airlift_bundle::Content;
+use airlift_bundle::content::RegistryContent;
+use airlift_registry::client::{Client, ClientOptions};
 use airlift_registry::server::{Server, ServerOptions, StoreBackend};
-use airlift_spec::Digest;
+use airlift_spec::{Digest, Layout, Lock};
 use airlift_testkit::raw::Request;
-use airlift_testkit::samples;
+use airlift_testkit::{FakeRegistry, Fault, On, samples};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{LARGE, SMALL, World, largest, open, open_all, serve, volumes};
+use crate::world::{LARGE, SMALL, World, flip, largest, open, open_all, place_of, serve, volumes};
 
 #[tokio::test]
 async fn the_halves_of_a_bundle_on_two_disks_are_one_whole() {
@@ -42,6 +44,47 @@ async fn two_bundles_and_a_store_are_joined_by_digest() {
     }
     let repositories = served.get("/v2/_catalog").await.json();
     assert_eq!(repositories["repositories"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_registry_that_was_loaded_is_served_and_stands_in_for_damaged_volumes() {
+    let image = samples::signed(&samples::image(1, &[300_000]));
+    let world = World::new().with("quay.io/org/app:v1", &image);
+    let registry = FakeRegistry::start();
+    registry.put("mirror/quay.io/org/app", "v1", &image);
+    let loaded = loaded(&registry, world.lock("demo"));
+    let served = serve(vec![loaded.clone()]).await;
+    served.has_all("quay.io/org/app", &image).await;
+
+    let folder = world.cut("out", LARGE);
+    let (file, offset) = place_of(&folder, &largest(&image).0);
+    flip(&file, offset);
+    let served = serve(vec![volumes(&folder), loaded]).await;
+    for _ in 0..2 {
+        served.has_all("quay.io/org/app", &image).await;
+    }
+    assert_eq!(served.notes(), ["demo.00001.tar: chunk 0 is damaged"]);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_keeps_nobody_from_what_the_volumes_have() {
+    let image = samples::image(1, &[5000]);
+    let world = World::new().with("quay.io/org/app:v1", &image);
+    let registry = FakeRegistry::start();
+    registry.fail_always(On::any(), Fault::Status(403, Vec::new()));
+    let contents = vec![loaded(&registry, world.lock("demo")), volumes(&world.cut("out", LARGE))];
+    let served = serve(contents).await;
+    served.has_all("quay.io/org/app", &image).await;
+    let absent = format!("/v2/quay.io/org/app/blobs/{}", Digest::of(b"absent"));
+    // It may have that one: nobody can say that it is not there.
+    served.get(&absent).await.expect(500);
+}
+
+fn loaded(registry: &FakeRegistry, lock: Lock) -> Content {
+    let client = Client::new(ClientOptions::default()).unwrap();
+    let (host, prefix) = (registry.host(), "mirror".to_owned());
+    let layout = Layout::Host;
+    Content::Registry(RegistryContent::new(client, host, prefix, layout, vec![lock]))
 }
 
 #[tokio::test]
