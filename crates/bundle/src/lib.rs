@@ -1,7 +1,7 @@
 //! What crosses the gap: bundles, from making one to reading it on the far side.
 //!
 //! In the order of their use: [`gather`](create) and [`plan`] decide what goes where, [`create`] writes it, [`trust`]
-//! says who vouches for it, [`TrustedBundle`] finds it on media, [`verify`] proves that it arrived, [`content`] is how
+//! says who vouches for it, [`TrustedBundle`] finds it on media, [`verify()`] proves that it arrived, [`content`] is how
 //! everything else reads it, [`load`] brings it into a registry, and [`receipt`] remembers what did arrive.
 
 pub mod content;

@@ -1,7 +1,7 @@
 //! Bringing content into a registry or a store.
 //!
-//! [`plan`] asks the registry what is there and says what is missing, as a value that prints and serialises;
-//! [`run`] then moves exactly that.
+//! [`plan()`] asks the registry what is there and says what is missing, as a value that prints and serialises;
+//! [`run()`] then moves exactly that.
 //!
 //! **Asking.** A tag that points to the wanted digest, or else the manifest's digest itself, is asked for by
 //! HEAD. A manifest that is there in its repository vouches for its blobs, because registries check them when
