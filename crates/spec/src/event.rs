@@ -10,7 +10,7 @@ use crate::digest::Digest;
 
 /// Something that happened while a verb worked. Printed one a line by `--progress json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Event {
     /// A stretch of work begins; `total_bytes` and `items` are what it will move, as far as is known.

@@ -23,7 +23,7 @@ pub(super) struct JsonLines {
 
 /// Lines that no library emits.
 #[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum OwnLine<'a> {
     /// The first line: what wrote this, and which version of the events follows.
     Opened {

@@ -26,6 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
+    args.making.check()?;
     let stack = read_stack(&args.files.stack)?;
     let upstream = Upstream {
         client: app.connect(Side::Near, &args.transfer)?,

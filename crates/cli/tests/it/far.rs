@@ -75,6 +75,7 @@ fn an_empty_folder_is_no_bundle() {
     ----- stdout -----
     ----- stderr -----
     error: there is no bundle in empty
+    help: name the folder that holds the volumes
     ");
 }
 

@@ -41,9 +41,9 @@ pub(crate) struct Args {
 /// Flags that decide what a bundle is like.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Making {
-    /// Folder on a medium; repeats, and each is filled in turn
-    #[arg(long, value_name = "DIR", required = true)]
-    pub(crate) to: Vec<PathBuf>,
+    /// Folder on a medium; repeats, and each is filled in turn [default with `--volumes`: this folder]
+    #[arg(long, value_name = "DIR")]
+    to: Vec<PathBuf>,
     /// Size of a volume, like `25GB` [default: 4088MiB, which FAT32 takes]
     #[arg(long, value_name = "SIZE")]
     volume_size: Option<Size>,
@@ -77,6 +77,16 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     Ok(made.exit())
 }
 
+impl Making {
+    /// Says what is missing before anything is begun.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        if self.to.is_empty() {
+            return Err(CliError::usage("name the folder for the volumes with `--to DIR`"));
+        }
+        Ok(())
+    }
+}
+
 /// Plans the bundle of `locks` and writes it, or only says what it would be.
 pub(crate) async fn create(
     making: Making,
@@ -85,6 +95,7 @@ pub(crate) async fn create(
     dry_run: bool,
     app: &App,
 ) -> Result<Made, Failure> {
+    making.check()?;
     let options = options(&making, &store, dry_run, app)?;
     let signed_by = options.keys.iter().map(SigningKey::public_text).collect();
     let ctx = app.ctx.clone();
@@ -168,15 +179,21 @@ fn carried(making: &Making, app: &App) -> Result<Vec<(String, PathBuf)>, CliErro
 
 /// `--volumes`: the same bytes once more, from the store alone.
 async fn cut(making: &Making, volumes: &Ordinals, root: &str, app: &App) -> Result<Exit, Failure> {
-    let [to] = making.to.as_slice() else {
-        return Err(CliError::usage("`--volumes` writes to one folder: give `--to` once").into());
+    let to = match making.to.as_slice() {
+        // The line that `verify` prints is carried back as it is, and must run as it is.
+        [] => PathBuf::from("."),
+        [to] => to.clone(),
+        _ => {
+            return Err(
+                CliError::usage("`--volumes` writes to one folder: give `--to` once").into()
+            );
+        }
     };
     let root = match root.parse() {
         Ok(digest) => digest,
         Err(_) => Digest::of(&read_file("root", Path::new(root), None)?),
     };
-    let (store, to, ordinals, ctx) =
-        (app.open_store()?, to.clone(), volumes.0.clone(), app.ctx.clone());
+    let (store, to, ordinals, ctx) = (app.open_store()?, to, volumes.0.clone(), app.ctx.clone());
     let created = blocking(move || cut_again(&store, &root, &ordinals, &to, &ctx)).await??;
     app.print(&Cut { created: &created })?;
     Ok(Exit::Success)
