@@ -176,7 +176,8 @@ fn layer_violations(metadata: &Value) -> Vec<String> {
             if is_ours && !allowed.contains(&other) && !(in_tests && other == TESTKIT) {
                 found.push(format!("{name} must not use {other}"));
             }
-            if ONLY_CLI.contains(&other) && name != "airlift-cli" {
+            // A test may collect the logs of a library, to see that no secret is in them.
+            if ONLY_CLI.contains(&other) && name != "airlift-cli" && !in_tests {
                 found.push(format!("{name} must leave {other} to the program"));
             }
         }
