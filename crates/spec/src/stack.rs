@@ -85,7 +85,10 @@ impl crate::Explain for StackError {
         match self {
             Self::TooNew { .. } => Some("use a newer version of airlift".to_owned()),
             Self::Unsupported { .. } => Some("list its images as `image:` sources".to_owned()),
-            Self::Yaml(_) | Self::Value { .. } | Self::Reference { .. } => None,
+            Self::Reference { text, .. } => {
+                text.split_once("://").map(|(scheme, _)| format!("leave out `{scheme}://`"))
+            }
+            Self::Yaml(_) | Self::Value { .. } => None,
         }
     }
 }
@@ -178,7 +181,16 @@ fn refuse_twins(sources: &[Source]) -> Result<(), StackError> {
 }
 
 fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, StackError> {
-    serde_saphyr::from_str(text).map_err(|err| StackError::Yaml(err.to_string()))
+    serde_saphyr::from_str(text).map_err(|err| StackError::Yaml(without_advice(&err.to_string())))
+}
+
+/// The parser's words without what only a programmer can follow.
+fn without_advice(message: &str) -> String {
+    message
+        .replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+        .replace("; use from_str_multiple or from_str_multiple_with_options", "")
+        .replace("recursive references require weak recursion types", "it refers to itself")
+        .replace("budget breached: ", "larger than a stack may be: ")
 }
 
 fn line<T>(spanned: &Spanned<T>) -> u64 {

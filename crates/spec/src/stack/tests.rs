@@ -59,6 +59,26 @@ fn mistakes_name_their_line() {
 }
 
 #[test]
+fn advice_to_programmers_is_not_passed_on() {
+    let told = |text: &str| crate::error::chain(&parse(text).unwrap_err());
+    let twice = told(&format!("{HEAD}name: other\n"));
+    assert!(twice.contains("duplicate mapping key: name") && !twice.contains("Options"), "{twice}");
+    let several = told(&format!("{HEAD}---\n{HEAD}"));
+    assert!(several.contains("multiple YAML documents"), "{several}");
+    assert!(!several.contains("from_str"), "{several}");
+    refused(&format!("{HEAD}sources: &a [*a]\n"), "it refers to itself");
+}
+
+#[test]
+fn a_reference_with_a_scheme_is_told_to_lose_it() {
+    for scheme in ["https", "http", "docker"] {
+        let text = format!("{HEAD}sources:\n  - image: {scheme}://quay.io/a/b:1\n");
+        let help = crate::Explain::help(&parse(&text).unwrap_err());
+        assert_eq!(help, Some(format!("leave out `{scheme}://`")));
+    }
+}
+
+#[test]
 fn names_that_become_files_are_safe_ones() {
     for name in ["a", "llm-platform", "0", &"a".repeat(40)] {
         assert!(is_name(name), "{name}");
