@@ -25,9 +25,7 @@ impl App {
         let Credentials { auth_json, docker_config } = self.credentials()?;
         let plain_http = self.global.plain_http.iter().chain(&config.plain_http).cloned().collect();
         let authorities = self.global.ca.iter().chain(&config.ca);
-        let ca_pem = authorities
-            .map(|file| read_file("certificate", file, None))
-            .collect::<Result<_, _>>()?;
+        let ca_pem = authorities.map(|file| authority(file)).collect::<Result<_, _>>()?;
         let identity = self.global.client_cert.as_deref();
         let identity = identity.map(|file| read_file("certificate", file, None)).transpose()?;
         let defaults = ClientOptions::default();
@@ -183,6 +181,21 @@ fn drop_ins(folders: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(files.into_values().collect())
 }
 
+/// The file of an authority. Looked into here already: the client does not know which of several files it has.
+fn authority(file: &Path) -> Result<Vec<u8>, CliError> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let pem = read_file("certificate", file, None)?;
+    if pem.windows(BEGIN.len()).any(|bytes| bytes == BEGIN) {
+        return Ok(pem);
+    }
+    Err(CliError::File {
+        path: file.to_owned(),
+        line: None,
+        message: "it holds no certificate in PEM form".to_owned(),
+        help: Some("`openssl x509 -inform der -in FILE` makes PEM of DER".to_owned()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +235,16 @@ mod tests {
             err.to_string(),
             "auth.json:2: it is not a JSON object, so it holds no credentials"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.der");
+        fs_err::write(&file, [0x30, 0x82]).unwrap();
+        let err = authority(&file).unwrap_err();
+        assert!(err.to_string().ends_with("ca.der: it holds no certificate in PEM form"), "{err}");
+        fs_err::write(&file, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        assert!(authority(&file).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use airlift_registry::client::{Client, ClientOptions};
+use airlift_registry::client::{Client, ClientError, ClientOptions};
 use airlift_spec::reference::is_host;
 use airlift_spec::{Class, Explain as _, Failure, Secret};
 use base64::Engine as _;
@@ -135,6 +135,10 @@ async fn check(host: &str, entries: &Map<String, Value>, app: &App) -> Result<()
     let client = Client::new(options)?;
     match client.ping(host, &app.ctx).await {
         Ok(()) => Ok(()),
+        // Nobody looked at the credentials yet: these say what is wrong with the line to the registry.
+        Err(err @ (ClientError::UnknownAuthority { .. } | ClientError::Certificate { .. })) => {
+            Err(err.into())
+        }
         // The client's own words would advise to log in.
         Err(err) if err.class() == Class::Access => {
             Err(CliError::Credentials { registry: host.to_owned() }.into())
