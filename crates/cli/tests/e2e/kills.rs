@@ -67,15 +67,18 @@ fn a_killed_fetch_goes_on_inside_a_large_blob() {
     assert!(stored_blobs(&plant.world.path().join("store")).contains(&large));
 }
 
+/// Enough that a run is far from its end when it is killed, however slow the test is to notice.
+const MANY: [usize; 48] = [1 << 20; 48];
+
 #[test]
 fn a_killed_bundle_create_keeps_its_volumes_and_ends_with_the_same_bytes() {
-    let plant = Plant::fetched(&[1 << 20; 24]);
+    let plant = Plant::fetched(&MANY);
     plant.airlift(0, &create("whole", "1MiB"));
     let whole = files(&plant.world.path().join("whole"));
     let volumes = whole.keys().filter(|name| name.contains(".tar")).count();
-    assert!(volumes >= 24, "{:?}", whole.keys());
+    assert!(volumes >= MANY.len(), "{:?}", whole.keys());
 
-    for finished in [1, 4, 12] {
+    for finished in [1, 5, 15] {
         let folder = format!("killed-{finished}");
         let args = create(&folder, "1MiB");
         let killed = plant.kill_when(&args, |running| {
@@ -141,7 +144,7 @@ fn a_killed_load_sends_nothing_again_that_the_registry_has() {
 
 #[test]
 fn a_killed_load_into_a_store_goes_on_with_the_next_blob() {
-    let plant = Plant::bundled(&[1 << 20; 24], "1MiB");
+    let plant = Plant::bundled(&MANY, "1MiB");
     for finished in [1, 6, 15] {
         let store = format!("far-{finished}");
         let to = format!("store:{store}");
