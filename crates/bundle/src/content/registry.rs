@@ -5,9 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use airlift_registry::client::{Client, Repository};
+use airlift_spec::error::chain;
 use airlift_spec::lock::Artifact;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
-use airlift_spec::{Closure, Ctx, Descriptor, Digest, Hasher, Layout, Lock, closure};
+use airlift_spec::{
+    Class, Closure, Ctx, Descriptor, Digest, Explain as _, Finding, Hasher, Layout, Lock, closure,
+};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -65,6 +68,46 @@ impl RegistryContent {
 
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Reads every blob that the locks reach, and says which are not there or not what their digests say.
+    ///
+    /// # Errors
+    ///
+    /// Where the registry cannot be asked.
+    pub async fn read_all(&self, ctx: &Ctx) -> Result<Vec<Finding>, BundleError> {
+        let places = self.places.get_or_try_init(|| self.look(ctx)).await?;
+        let blobs = places.iter().filter(|(_, place)| !place.is_manifest);
+        let read = blobs.map(|(digest, place)| self.read_one(digest, place, ctx).boxed());
+        let read: Vec<_> = read.collect();
+        let found: Vec<Option<Finding>> =
+            stream::iter(read).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let mut findings: Vec<Finding> = found.into_iter().flatten().collect();
+        findings.sort();
+        Ok(findings)
+    }
+
+    async fn read_one(
+        &self,
+        digest: &Digest,
+        place: &Place,
+        ctx: &Ctx,
+    ) -> Result<Option<Finding>, BundleError> {
+        let Some(mut frames) = self.frames(digest, 0..place.size, ctx).await? else {
+            let message = format!("{} does not have it", self.host);
+            return Ok(Some(Finding::error("absent", digest, message).of(&place.repository.path)));
+        };
+        loop {
+            match frames.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(err) if err.class() == Class::Integrity => {
+                    let finding = Finding::error("blob-damaged", digest, chain(&err));
+                    return Ok(Some(finding.of(&place.repository.path)));
+                }
+                Err(err) => return Err(err),
+            }
+        }
     }
 
     pub(super) fn locks(&self) -> Vec<Found> {

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::app::{App, Exit, Side, blocking};
 use crate::args::Transfer;
-use crate::error::CliError;
 use crate::output::{Report, counted, findings_summary, findings_text, joined, short};
 use crate::size::human;
 use crate::sources::SourceArgs;
@@ -16,7 +15,8 @@ use crate::sources::SourceArgs;
 /// Prove that what crossed the gap arrived whole
 ///
 /// Reads every byte that is there on all cores, and names what is missing or damaged, the artifacts that it
-/// hurts, and the line that cuts it again on the near side. Of a registry it only asks whether things are there.
+/// hurts, and the line that cuts it again on the near side. Of a registry it only asks whether things are there,
+/// unless told to go deep.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -42,15 +42,13 @@ pub(crate) async fn check(sources: &Sources, depth: Depth, app: &App) -> Result<
         match content {
             Content::Volumes(bundle) => checked.bundles.push(of_bundle(bundle, depth, app).await?),
             Content::Store(store) => checked.findings.extend(of_store(store, app).await?),
-            Content::Registry(_) if depth == Depth::Digests => {
-                return Err(
-                    CliError::usage("`--deep` reads volumes and stores, not registries").into()
-                );
-            }
             Content::Registry(registry) => {
                 let alone = vec![Content::Registry(registry.clone())];
                 let alone = Sources::open(alone, &app.ctx).await?;
                 checked.findings.extend(of_registry(&alone, registry.host()).await?);
+                if depth == Depth::Digests {
+                    checked.findings.extend(registry.read_all(&app.ctx).await?);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Bundles, and the far side.
 
-use airlift_testkit::FakeRegistry;
+use airlift_testkit::{FakeRegistry, Fault, On};
 use insta::assert_snapshot;
 
 use crate::world::{airlift, document, succeed, upstream, world_with_bundle, world_with_stack};
@@ -129,6 +129,25 @@ fn load_pushes_once_and_the_registry_keeps_the_receipt() {
         serde_json::from_str(&succeed(&world, ["receipt", &to])).unwrap();
     assert_eq!(receipt["stack"], "demo", "{receipt}");
     assert_eq!(receipt["prefix"], "mirror", "{receipt}");
+}
+
+#[test]
+fn a_registry_is_asked_for_what_it_has_and_read_where_that_is_wanted() {
+    let registry = upstream();
+    let world = world_with_bundle(&registry);
+    let far = FakeRegistry::start();
+    succeed(&world, ["load", "disk", "--to", &far.host()]);
+    let source = format!("registry://{}", far.host());
+    far.forget_requests();
+    succeed(&world, ["verify", &source, "--lock", "airlift.lock"]);
+    assert_eq!(far.count("GET", "/team/app/blobs/"), 0, "{}", far.transcript());
+    succeed(&world, ["verify", "--deep", &source, "--lock", "airlift.lock"]);
+    assert!(far.count("GET", "/team/app/blobs/") > 0, "{}", far.transcript());
+
+    far.fail_always(On::get("/team/app/blobs/"), Fault::FlipByte(5));
+    let ran = airlift(&world, ["verify", "--deep", &source, "--lock", "airlift.lock"]);
+    assert_eq!(ran.code, Some(8), "{ran}");
+    assert!(ran.to_string().contains("error[blob-damaged]"), "{ran}");
 }
 
 #[test]
