@@ -222,12 +222,11 @@ fn report(bundle: &TrustedBundle, mut hurt: Hurt) -> Verified {
     }
 }
 
-/// The line to carry back. Where to, only the near side can say.
+/// The line to carry back.
 fn cut_again_line(broken: &BTreeSet<u32>, root: &Digest) -> Option<String> {
     if broken.is_empty() {
         return None;
     }
     let ordinals: Vec<String> = broken.iter().map(u32::to_string).collect();
-    let ordinals = ordinals.join(",");
-    Some(format!("airlift bundle create --volumes {ordinals} --root {root} --to DIR"))
+    Some(format!("airlift bundle create --volumes {} --root {root}", ordinals.join(",")))
 }

@@ -91,10 +91,10 @@ impl Explain for StoreError {
                 "use 1 to 40 lowercase letters, digits and `-` for a stack, and a repository name for a push"
                     .to_owned(),
             ),
-            Self::DamagedBlob { expected, .. } => Some(format!(
-                "delete blobs/{} in the store, then bring it again with `airlift fetch`",
-                expected.path()
-            )),
+            Self::DamagedBlob { .. } => Some(
+                "take it out with `airlift fsck --repair`, then bring it again with `airlift fetch`"
+                    .to_owned(),
+            ),
             Self::Damaged { path, .. } | Self::Oversized { path, .. } => {
                 Some(format!("restore {} or delete it, then write it again with `airlift fetch`", path.display()))
             }
