@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlift_registry::client::BlobSource;
-use airlift_spec::{Ctx, Digest, Lock};
+use airlift_spec::{Ctx, Digest, Finding, Lock};
 use airlift_store::Store;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -49,6 +49,7 @@ pub struct Sources(Arc<Inner>);
 struct Inner {
     contents: Vec<Content>,
     locks: Vec<Lock>,
+    without_lock: Vec<Finding>,
     ctx: Ctx,
     /// Damage that somebody was told of.
     told: Mutex<BTreeSet<String>>,
@@ -78,9 +79,19 @@ impl Sources {
         for content in &contents {
             found.extend(content.locks().await?);
         }
+        let known: BTreeSet<Digest> = found.iter().map(|found| found.digest).collect();
+        let without_lock = contents.iter().flat_map(|content| content.without_lock(&known));
+        let without_lock: BTreeSet<Finding> = without_lock.collect();
+        let without_lock = without_lock.into_iter().collect();
         let locks = locks::that_count(found);
         let told = Mutex::default();
-        Ok(Self(Arc::new(Inner { contents, locks, ctx: ctx.clone(), told })))
+        Ok(Self(Arc::new(Inner { contents, locks, without_lock, ctx: ctx.clone(), told })))
+    }
+
+    /// Stacks that a bundle carries although no source gives their lock: none of their artifacts is known by name,
+    /// so whoever goes by the locks must not take them for delivered.
+    pub fn without_lock(&self) -> &[Finding] {
+        &self.0.without_lock
     }
 
     /// The locks that count: of two locks of one stack, the delta's, else the last source's. Sorted by stack.
@@ -264,6 +275,14 @@ impl Content {
             Self::Volumes(bundle) => volumes::locks(bundle).await,
             Self::Store(store) => store::locks(store).await,
             Self::Registry(registry) => Ok(registry.locks()),
+        }
+    }
+
+    /// The stacks of volumes without volume 00000 whose lock is not `known` from elsewhere.
+    fn without_lock(&self, known: &BTreeSet<Digest>) -> Vec<Finding> {
+        match self {
+            Self::Volumes(bundle) => volumes::without_lock(bundle, known),
+            Self::Store(_) | Self::Registry(_) => Vec::new(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Content straight from volumes.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use airlift_spec::{Digest, Lock};
+use airlift_spec::{Digest, Finding, Lock};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 
@@ -37,6 +38,20 @@ fn read_locks(bundle: &TrustedBundle) -> Result<Vec<Found>, BundleError> {
         Ok(Found { lock, digest: Digest::of(&bytes), origin: origin.clone() })
     };
     bundle.named_members().filter(is_lock).map(read).collect()
+}
+
+pub(super) fn without_lock(bundle: &TrustedBundle, known: &BTreeSet<Digest>) -> Vec<Finding> {
+    let volume = &bundle.volumes()[0];
+    if volume.is_here() {
+        return Vec::new();
+    }
+    let unknown = bundle.root().stacks.iter().filter(|stack| !known.contains(&stack.lock));
+    let say = |name: &str| {
+        let message =
+            format!("the lock of stack `{name}` is on it: nothing of that stack is known by name");
+        Finding::error("volume-missing", volume.name(), message)
+    };
+    unknown.map(|stack| say(&stack.name)).collect()
 }
 
 pub(super) fn availability(bundle: &TrustedBundle, digest: &Digest) -> Availability {

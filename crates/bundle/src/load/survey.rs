@@ -63,7 +63,7 @@ async fn survey(
     let blobs = survey.find_blobs(&mut drafts).await;
     survey.find_attachments(&mut drafts).await;
 
-    let mut findings = Vec::new();
+    let mut findings = sources.without_lock().to_vec();
     let artifacts: Vec<ArtifactPlan> =
         drafts.into_iter().map(|draft| draft.finish(&mut findings)).collect();
     let locks = locks.iter().map(|lock| (lock.stack.clone(), lock.digest())).collect();

@@ -48,7 +48,7 @@ pub async fn load_to_store(
     load.write_roots(&bundles, Keeps::Everything).await?;
     let mut took = load.take_members(&bundles).await?;
     let mut artifacts = Vec::new();
-    let mut findings = Vec::new();
+    let mut findings = sources.without_lock().to_vec();
     for lock in sources.locks() {
         for artifact in &lock.artifacts {
             artifacts.extend(load.complete(lock, artifact, &mut took, &mut findings).await?);

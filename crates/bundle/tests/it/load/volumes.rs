@@ -1,6 +1,7 @@
 use airlift_bundle::Sources;
-use airlift_bundle::load::Fate;
+use airlift_bundle::load::{Fate, LoadOptions, load_to_store};
 use airlift_spec::{Class, Ctx};
+use airlift_store::Store;
 use airlift_testkit::samples;
 
 use super::world::{Media, World, codes, fates};
@@ -39,6 +40,29 @@ async fn what_is_complete_is_pushed_and_the_volumes_of_the_rest_are_named() {
     assert_eq!(report.class(), None, "{report:#?}");
     assert_eq!(fates(&report)["quay.io/org/a-small:1"], Fate::Present);
     assert!(world.registry.holds("mirror/quay.io/org/b-large", &large));
+}
+
+#[tokio::test]
+async fn without_the_volume_of_the_locks_nothing_passes_for_delivered() {
+    let mut world = World::new();
+    let image = samples::image(1, &[1000]);
+    world.pin("demo", "quay.io/org/app:1", &image);
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    fs_err::remove_file(folder.join("demo.00000.tar")).unwrap();
+
+    let sources = media.sources(&[&folder]).await;
+    let report = world.load_from(&sources).await;
+    assert_eq!(report.class(), Some(Class::Findings));
+    assert_eq!(codes(&report), ["volume-missing"]);
+    assert_eq!(report.findings[0].object, "demo.00000.tar");
+    assert!(report.findings[0].message.contains("`demo`"), "{report:#?}");
+
+    let store = Store::create(&folder.join("store")).unwrap();
+    let options = LoadOptions::default();
+    let report = load_to_store(&sources, &store, &options, &Ctx::default()).await.unwrap();
+    assert_eq!(report.class(), Some(Class::Findings));
+    assert_eq!(codes(&report), ["volume-missing"]);
 }
 
 #[tokio::test]
