@@ -88,12 +88,19 @@ struct ErrorDocument<'a> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Never waited for: that somebody listens turns a file that may not grow (`ulimit -f`) from a death without
+    /// words into an error of the write.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        let file_size = rustix::process::Signal::XFSZ.as_raw();
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(SignalKind::from_raw(file_size))?,
+        })
     }
 
     /// The first signal asks everybody to stop; the second does not ask.
