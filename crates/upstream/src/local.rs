@@ -63,7 +63,7 @@ pub fn inputs(stack: &Stack, base: &Path) -> Result<BTreeMap<String, Digest>, Up
 }
 
 fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
-    let mut file = fs_err::File::open(path).map_err(|source| read_error(path, source))?;
+    let mut file = open_regular(path)?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -72,6 +72,15 @@ fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// A device or a pipe may never end, and opening one may wait for ever.
+fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
+    let metadata = fs_err::metadata(path).map_err(|source| read_error(path, source))?;
+    if !metadata.is_file() {
+        return Err(wrong(path, "is no regular file".to_owned(), None));
+    }
+    fs_err::File::open(path).map_err(|source| read_error(path, source))
 }
 
 fn read_error(path: &Path, source: io::Error) -> UpstreamError {

@@ -100,7 +100,9 @@ pub async fn resolve(
     let run = Run { stack, before, upstream, options, ctx, cosign: CosignTags::default() };
     let inputs = {
         let (stack, base) = (stack.clone(), upstream.base.clone());
-        blocking(move || inputs(&stack, &base)).await?
+        // A large archive takes its time to hash; whoever stops us does not wait for it.
+        let hashed = ctx.cancel.run_until_cancelled(blocking(move || inputs(&stack, &base)));
+        hashed.await.ok_or(UpstreamError::Cancelled)??
     };
     let work = futures::stream::iter(sources)
         .map(|source| run.source(source))

@@ -10,7 +10,7 @@ use airlift_spec::oci::media_type;
 use airlift_spec::{Algorithm, Descriptor, Digest, Hasher, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_LIST_BYTES, MAX_MEMBERS, Place, read_error, wrong};
+use super::{MAX_LIST_BYTES, MAX_MEMBERS, Place, open_regular, read_error, wrong};
 use crate::UpstreamError;
 
 /// An archive, understood.
@@ -48,7 +48,7 @@ enum Member {
 
 /// Reads the archive once: finds its members, hashes the ones that the image needs. Blocks on the disk.
 pub(super) fn read(path: &Path, reference: &Reference) -> Result<Found, UpstreamError> {
-    let mut file = fs_err::File::open(path).map_err(|source| read_error(path, source))?;
+    let mut file = open_regular(path)?;
     refuse_compressed(path, &mut file)?;
     let members = members(path, &file)?;
     let list = place(path, &members, "manifest.json")?;

@@ -94,6 +94,15 @@ async fn what_is_no_image_fails_with_its_name_and_a_remedy() {
     }
 }
 
+#[test]
+fn what_is_no_regular_file_is_not_read() {
+    let world = World::new();
+    for device in ["docker-archive:/dev/zero", "docker-archive:/", "oci:/dev/null"] {
+        let err = inputs(&stack(device), world.folder()).unwrap_err();
+        assert_eq!(err.class(), Class::Input, "{device}: {err}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_layout_brings_nothing_wrong_into_the_store() {
     let world = World::new();
