@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::app::{App, Exit, Side, blocking, read_file};
 use crate::args::Transfer;
 use crate::error::CliError;
-use crate::output::Report;
+use crate::output::{Report, findings_text};
 use crate::place::Source;
 use crate::sources::SourceArgs;
 
@@ -87,6 +87,10 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     } else {
         let client = app.connect(Side::Far, &Transfer::default())?;
         let sources = args.source.open(&client, app).await?;
+        // The rest can be served; that these have no names to be asked by must not come as a surprise.
+        if !sources.without_lock().is_empty() {
+            app.say(findings_text(sources.without_lock()));
+        }
         (Arc::new(ContentBackend::new(sources, &metrics)), None)
     };
     let tls = server_tls(&args, app).await?;
