@@ -1,6 +1,7 @@
 //! What every verb is handed: the context, and what the flags, the files and the environment say together.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,7 +18,7 @@ use crate::config::{self, Config};
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::failure::FailedItem;
-use crate::output::{Report, document_text, has_errors};
+use crate::output::{Report, document_text, harmless, has_errors};
 use crate::progress::{Progress, Traffic};
 
 /// The lock that is meant where none is named.
@@ -117,7 +118,7 @@ impl App {
             return Ok(());
         }
         let mut stdout = io::stdout().lock();
-        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        match writeln!(stdout, "{}", harmless(text)).and_then(|()| stdout.flush()) {
             // `airlift tree | head` has seen enough.
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|source| CliError::Write { what: "to stdout", source }),
@@ -233,16 +234,28 @@ pub(crate) fn read_lock(path: &Path) -> Result<Lock, Failure> {
     Ok(Lock::parse(&bytes).map_err(|err| in_file(err.into()))?)
 }
 
+/// Larger files are not read whole. A lock of 100,000 artifacts has 60 MB.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+
 /// A file that the user named.
 pub(crate) fn read_file(
     what: &'static str,
     path: &Path,
     help: Option<&'static str>,
 ) -> Result<Vec<u8>, CliError> {
-    fs_err::read(path).map_err(|source| match source.kind() {
+    let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => CliError::Absent { what, path: path.to_owned(), help },
         _ => CliError::Read { what, source },
-    })
+    };
+    let metadata = fs_err::metadata(path).map_err(failed)?;
+    let kind = metadata.file_type();
+    // A folder cannot be read, and a device may never end; a pipe is how shells hand over secrets.
+    let is_readable = kind.is_file() || kind.is_fifo();
+    if !is_readable || metadata.len() > MAX_FILE_BYTES {
+        let path = path.display();
+        return Err(CliError::usage(format!("`{path}` is no file that could be a {what}")));
+    }
+    fs_err::read(path).map_err(failed)
 }
 
 pub(crate) fn read_text(what: &'static str, path: &Path) -> Result<String, CliError> {

@@ -113,6 +113,12 @@ impl Tree {
     }
 }
 
+/// `text` as a terminal may have it: what came across the gap must not move the cursor or write over other lines.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(is_harmful, "\u{fffd}")
+}
+
 /// Findings, one a line, as compilers print theirs; the grave ones first.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
@@ -186,6 +192,11 @@ mod tests {
         │   └── d
         └── e
         ");
+    }
+
+    #[test]
+    fn a_terminal_gets_no_escapes() {
+        assert_eq!(harmless("a\u{1b}[2Jb\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}\n\tc");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use airlift_spec::{Event, Events};
 
 use crate::failure::FailureDocument;
+use crate::output::harmless;
 use bars::Bars;
 use json::JsonLines;
 use plain::PlainLines;
@@ -86,8 +87,8 @@ impl Progress {
     /// Words for people that are neither data nor an error.
     pub(crate) fn say(&self, text: &str) {
         self.with(|look| match look {
-            Look::Bars(bars) => bars.say(text),
-            Look::Plain(_) => write_line(text),
+            Look::Bars(bars) => bars.say(&harmless(text)),
+            Look::Plain(_) => write_line(&harmless(text)),
             Look::Json(lines) => write_line(&lines.note(text)),
             Look::None => (),
         });
@@ -118,7 +119,9 @@ impl Progress {
         self.with(|look| match look {
             Look::Json(lines) => write_line(&lines.failure(failure)),
             // Nothing to see is no reason to hide why a run failed.
-            Look::Bars(_) | Look::Plain(_) | Look::None => write_line(&failure.to_text()),
+            Look::Bars(_) | Look::Plain(_) | Look::None => {
+                write_line(&harmless(&failure.to_text()));
+            }
         });
     }
 
