@@ -15,6 +15,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 
 use crate::commit::Publication;
+use crate::direct::DirectFile;
 use crate::pieces::{self, Pieces};
 use crate::{Store, StoreError, disk};
 
@@ -40,6 +41,8 @@ pub struct BlobWriter {
     digest: Digest,
     size: u64,
     file: fs::File,
+    /// The same file, for large blobs where the file system has direct writes.
+    direct: Option<DirectFile>,
     path: PathBuf,
     written: Pieces,
     /// Bytes written since `.pieces` was.
@@ -103,11 +106,13 @@ impl BlobWriter {
         file: fs::File,
         path: PathBuf,
     ) -> Result<Self, StoreError> {
+        let is_large = size >= store.tuning().large_from_bytes;
         let mut writer = Self {
             store: store.clone(),
             digest,
             size,
             file,
+            direct: is_large.then(|| DirectFile::open(&path)).flatten(),
             path,
             written: Pieces::default(),
             unnoted_bytes: 0,
@@ -117,7 +122,7 @@ impl BlobWriter {
             is_settled: false,
         };
         writer.recover().map_err(|err| store.write_error(size, err))?;
-        if size >= store.tuning().preallocate_from_bytes {
+        if is_large {
             let reserved = disk::reserve(&writer.file, size);
             reserved.map_err(|err| store.write_error(size, err))?;
         }
@@ -185,7 +190,10 @@ impl BlobWriter {
             self.hasher = Hasher::new(self.digest.algorithm());
             self.hashed_bytes = 0;
         }
-        self.file.write_all_at(bytes, offset).map_err(|err| self.failed(err))?;
+        let direct = self.direct.as_ref().map_or(0, |file| file.write(offset, bytes));
+        self.file
+            .write_all_at(&bytes[direct..], offset + direct as u64)
+            .map_err(|err| self.failed(err))?;
         if offset == self.hashed_bytes {
             self.hasher.update(bytes);
             self.hashed_bytes = end;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use airlift_spec::{Ctx, Digest, Event};
-use airlift_store::{BlobWriter, StoreError};
+use airlift_store::{BlobWriter, PAGE_BYTES, PageBuffer, StoreError};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
@@ -16,10 +16,12 @@ pub(crate) struct Sink<'a> {
     tuning: Tuning,
     ctx: &'a Ctx,
     hand: Hand,
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
+    /// The most that the buffer takes.
+    write_bytes: usize,
     /// Where in the blob the buffer begins.
     offset: u64,
-    spare: Option<Vec<u8>>,
+    spare: Option<PageBuffer>,
     /// Bytes taken so far.
     pub(crate) taken_bytes: u64,
     noted: Instant,
@@ -35,18 +37,22 @@ enum Hand {
 
 struct Written {
     writer: Box<BlobWriter>,
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     result: Result<(), StoreError>,
 }
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(writer: BlobWriter, digest: Digest, tuning: Tuning, ctx: &'a Ctx) -> Self {
+        // A small blob does not need all of it.
+        let write_bytes = usize::try_from(writer.size_bytes()).unwrap_or(usize::MAX);
+        let write_bytes = write_bytes.clamp(1, tuning.write_bytes);
         Self {
             digest,
             tuning,
             ctx,
             hand: Hand::Ours(Box::new(writer)),
-            buffer: Vec::new(),
+            buffer: PageBuffer::new(write_bytes),
+            write_bytes,
             offset: 0,
             spare: None,
             taken_bytes: 0,
@@ -64,15 +70,22 @@ impl<'a> Sink<'a> {
             .events
             .emit(Event::TransferAdvanced { blob: self.digest, bytes: bytes.len() as u64 });
         while !bytes.is_empty() {
-            let room = self.tuning.write_bytes - self.buffer.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.buffer.extend_from_slice(now);
-            bytes = later;
-            if self.buffer.len() == self.tuning.write_bytes {
+            let room = self.border() - self.buffer.len();
+            let taken = self.buffer.fill(&bytes[..room.min(bytes.len())]);
+            bytes = &bytes[taken..];
+            if self.buffer.len() == self.border() {
                 self.flush().await?;
             }
         }
         Ok(())
+    }
+
+    /// How much makes a piece: what begins in the middle of a page ends at a page's border, so that all that follow are
+    /// whole pages.
+    fn border(&self) -> usize {
+        let into_page = usize::try_from(self.offset % PAGE_BYTES as u64).expect("less than a page");
+        let border = self.write_bytes - into_page.min(self.write_bytes);
+        if border == 0 { self.write_bytes } else { border }
     }
 
     /// Hands the buffer to the disk, once it is done with the one before.
@@ -81,7 +94,8 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let mut writer = self.take().await?;
-        let buffer = std::mem::replace(&mut self.buffer, self.spare.take().unwrap_or_default());
+        let next = self.spare.take().unwrap_or_else(|| PageBuffer::new(self.write_bytes));
+        let buffer = std::mem::replace(&mut self.buffer, next);
         let offset = self.offset;
         self.offset += buffer.len() as u64;
         let is_time = self.noted.elapsed() >= self.tuning.checkpoint_every;
