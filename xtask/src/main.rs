@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod ci;
 mod dist;
 mod docs;
@@ -18,7 +19,7 @@ mod tools;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The verbs, for whoever wants to know whether one exists.
-const CHORES: &[&str] = &["tools", "test", "ci", "docs", "dist"];
+const CHORES: &[&str] = &["tools", "test", "ci", "docs", "dist", "bench"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
@@ -28,6 +29,7 @@ usage: cargo xtask VERB
   ci                 everything that must hold before a change lands
   docs [--write]     checks the documents' links and commands, and writes docs/cli.md anew
   dist               builds the one static binary and checks it
+  bench [CASE…]      measures airlift beside its peers: fetch, line, small, bundle, load, serve
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["docs"] => docs::run(docs::Mode::Check),
         ["docs", "--write"] => docs::run(docs::Mode::Write),
         ["dist"] => dist::run(),
+        ["bench", ref cases @ ..] => bench::run(cases),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

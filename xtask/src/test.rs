@@ -1,10 +1,8 @@
 //! `cargo xtask test`: every test, with the real parts in reach.
 
-use std::ffi::OsString;
-
 use crate::Result;
-use crate::process::{cargo, run as execute, search_path};
-use crate::tools::{self, Toolbox};
+use crate::process::{cargo, run as execute};
+use crate::tools;
 
 /// Runs all tests, or those whose name holds one of `filters`.
 pub(crate) fn run(filters: &[&str]) -> Result {
@@ -14,7 +12,7 @@ pub(crate) fn run(filters: &[&str]) -> Result {
     }
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
-    command.env("PATH", path(&toolbox)?);
+    command.env("PATH", toolbox.path()?);
     command.env("AIRLIFT_TOOLS_BIN", &toolbox.bin);
     // Without it a test that lacks its part says so and passes; here that would be a hole.
     command.env("AIRLIFT_REQUIRE_TOOLS", "1");
@@ -22,9 +20,4 @@ pub(crate) fn run(filters: &[&str]) -> Result {
         command.arg("--").args(filters);
     }
     execute(&mut command)
-}
-
-fn path(toolbox: &Toolbox) -> Result<OsString> {
-    let folders = std::iter::once(toolbox.bin.clone()).chain(search_path());
-    Ok(std::env::join_paths(folders)?)
 }

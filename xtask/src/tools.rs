@@ -11,10 +11,11 @@
 //! **Invariant.** A `go-<key>` or `<key>` folder is complete: it is built under another name.
 //! **Concurrency.** A second run waits for the first, then finds everything there.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::process::{cache, variable};
+use crate::process::{cache, search_path, variable};
 
 mod debian;
 mod go;
@@ -69,6 +70,12 @@ pub(crate) fn install() -> Result<Toolbox> {
 }
 
 impl Toolbox {
+    /// A `PATH` on which all of them are found.
+    pub(crate) fn path(&self) -> Result<OsString> {
+        let folders = std::iter::once(self.bin.clone()).chain(search_path());
+        Ok(std::env::join_paths(folders)?)
+    }
+
     /// What could not be had and why, a paragraph each; empty when all is there.
     pub(crate) fn missing(&self) -> String {
         let indented =

@@ -33,6 +33,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "iproute2", program: "ip", version: "6.1.0" },
     Package { name: "nftables", program: "nft", version: "1.0.6" },
     Package { name: "curl", program: "curl", version: "7.88.1" },
+    // What the benchmarks measure with.
+    Package { name: "time", program: "time", version: "1.9" },
     Package { name: "util-linux", program: "prlimit", version: "2.38.1" },
 ];
 
