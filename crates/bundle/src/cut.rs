@@ -4,14 +4,14 @@
 //! neither waits for the disk alone. At most [`QUEUE`] frames lie between them.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use airlift_spec::{Algorithm, Ctx, Digest, Event, Hasher};
-use airlift_store::Store;
+use airlift_store::{DirectFile, PageBuffer, Store};
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
 
 use crate::root::{CHUNK_BYTES, Member, Piece, Root, Table, in_volume_order, member_name};
 use crate::{BundleError, disk, tar};
@@ -76,7 +76,8 @@ impl Cutter<'_> {
         disk::preallocate(&file, size).map_err(doing())?;
         let (tx, rx) = sync_channel(QUEUE);
         let (sent, written) = thread::scope(|scope| {
-            let writer = scope.spawn(move || write_frames(file, rx));
+            let direct = DirectFile::open(partial);
+            let writer = scope.spawn(move || Pages::new(file, direct).write_frames(rx));
             let sent = self.send(ordinal, &volume, tx, ctx);
             (sent, writer.join())
         });
@@ -213,25 +214,46 @@ impl Out<'_> {
     }
 }
 
-fn write_frames(mut file: fs::File, rx: Receiver<Vec<u8>>) -> std::io::Result<Vec<[u8; 32]>> {
-    let mut sums = Chunks::default();
-    // Headers and small blobs are gathered: a write a member would be a system call for every 512 bytes.
-    let mut gathered: Vec<u8> = Vec::with_capacity(2 * 1024 * 1024);
-    for frame in rx {
-        sums.update(&frame);
-        if gathered.is_empty() && frame.len() as u64 >= FRAME_BYTES {
-            file.write_all(&frame)?;
-            continue;
-        }
-        gathered.extend_from_slice(&frame);
-        if gathered.len() as u64 >= FRAME_BYTES {
-            file.write_all(&gathered)?;
-            gathered.clear();
-        }
+/// Gathers what goes into a volume: written directly, in whole pages, where the medium takes that.
+struct Pages {
+    file: fs::File,
+    direct: Option<DirectFile>,
+    buffer: PageBuffer,
+    /// Where in the volume the buffer begins.
+    offset: u64,
+}
+
+impl Pages {
+    fn new(file: fs::File, direct: Option<DirectFile>) -> Self {
+        let buffer = PageBuffer::new(usize::try_from(FRAME_BYTES).unwrap_or_default());
+        Self { file, direct, buffer, offset: 0 }
     }
-    file.write_all(&gathered)?;
-    file.sync_all()?;
-    Ok(sums.finish())
+
+    fn write_frames(mut self, rx: Receiver<Vec<u8>>) -> std::io::Result<Vec<[u8; 32]>> {
+        let mut sums = Chunks::default();
+        for frame in rx {
+            sums.update(&frame);
+            let mut rest = frame.as_slice();
+            while !rest.is_empty() {
+                let taken = self.buffer.fill(rest);
+                rest = &rest[taken..];
+                if self.buffer.room() == 0 {
+                    self.flush()?;
+                }
+            }
+        }
+        self.flush()?;
+        self.file.sync_all()?;
+        Ok(sums.finish())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let direct = self.direct.as_ref().map_or(0, |file| file.write(self.offset, &self.buffer));
+        self.file.write_all_at(&self.buffer[direct..], self.offset + direct as u64)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
 }
 
 /// SHA-256 of each chunk of a stream.

@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use airlift_registry::Buffers;
 use airlift_spec::{Digest, Hasher};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -88,7 +89,9 @@ impl TrustedBundle {
         let root = Root::parse(&root_bytes).map_err(format)?;
         let table = read_table(&root, &folders)?;
         let names = Arc::new(SumsPlace { folders: folders.clone(), roots: roots.clone(), digest });
-        let volumes = root.ordinals().map(|ordinal| Volume::find(&root, ordinal, &names)).collect();
+        let buffers = Buffers::default();
+        let find = |ordinal| Volume::find(&root, ordinal, &names, &buffers);
+        let volumes = root.ordinals().map(find).collect();
         let checked = Mutex::default();
         let (is_blind, reads) = (roots.is_blind(), Semaphore::new(MAX_READS));
         Ok(Self { root, digest, root_bytes, table, folders, volumes, is_blind, checked, reads })

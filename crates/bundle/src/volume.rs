@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use airlift_registry::Buffers;
 use airlift_spec::Digest;
 use bytes::Bytes;
 
@@ -31,6 +32,7 @@ pub struct Volume {
     /// Further files of its name and size, for chunks that are damaged in the first.
     spares: Vec<PathBuf>,
     place: Arc<SumsPlace>,
+    buffers: Buffers,
     sums_file: String,
     sums: OnceLock<Option<Sums>>,
     /// One bit a chunk: it matched its sum.
@@ -52,7 +54,12 @@ pub enum Presence {
 
 impl Volume {
     /// Looks for the volume by name and size, in every folder of the bundle.
-    pub(crate) fn find(root: &Root, ordinal: u32, place: &Arc<SumsPlace>) -> Self {
+    pub(crate) fn find(
+        root: &Root,
+        ordinal: u32,
+        place: &Arc<SumsPlace>,
+        buffers: &Buffers,
+    ) -> Self {
         let name = root.volume_file(ordinal);
         let size = root.volumes[ordinal as usize];
         let mut presence = Presence::Absent;
@@ -73,6 +80,7 @@ impl Volume {
             presence,
             spares,
             place: Arc::clone(place),
+            buffers: buffers.clone(),
             sums_file: root.sums_file(ordinal),
             sums: OnceLock::new(),
             checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
@@ -223,12 +231,8 @@ impl Volume {
         // Opened for every read: a bundle may have more volumes than a process may have files.
         let file = disk::open(path).map_err(doing())?;
         let file = file.ok_or(std::io::ErrorKind::NotFound.into()).map_err(doing())?;
-        let mut buffer = vec![0; usize::try_from(end - start).unwrap_or_default()];
-        let count = disk::read_full_at(&file, &mut buffer, start).map_err(doing())?;
-        if count < buffer.len() {
-            return Err(doing()(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(buffer.into())
+        let length = usize::try_from(end - start).unwrap_or_default();
+        self.buffers.read(&file, start, length).map_err(doing())
     }
 }
 

@@ -61,11 +61,11 @@ impl Deref for PageBuffer {
 
 /// A second handle on a file, for direct writes.
 #[derive(Debug)]
-pub(crate) struct DirectFile(fs::File);
+pub struct DirectFile(fs::File);
 
 impl DirectFile {
     /// None where the file system has no direct writes.
-    pub(crate) fn open(path: &Path) -> Option<Self> {
+    pub fn open(path: &Path) -> Option<Self> {
         let flags = (OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         fs::OpenOptions::new().write(true).custom_flags(flags).open(path).ok().map(Self)
     }
@@ -73,7 +73,7 @@ impl DirectFile {
     /// Writes what can be written directly of `bytes`, from their beginning; the caller writes the rest.
     ///
     /// Nothing is written on an error: the plain write that follows says what is wrong, if anything is.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> usize {
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> usize {
         let whole = bytes.len() - bytes.len() % PAGE_BYTES;
         let is_aligned = offset.is_multiple_of(PAGE_BYTES as u64)
             && bytes.as_ptr().align_offset(PAGE_BYTES) == 0;

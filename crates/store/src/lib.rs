@@ -56,7 +56,7 @@ use airlift_spec::{Algorithm, Descriptor, Digest};
 use fs_err as fs;
 
 pub use airlift_spec::closure::{Closure, closure};
-pub use direct::{PAGE_BYTES, PageBuffer};
+pub use direct::{DirectFile, PAGE_BYTES, PageBuffer};
 pub use error::StoreError;
 pub use fsck::Fsck;
 pub use gc::GcReport;

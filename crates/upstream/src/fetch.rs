@@ -27,10 +27,17 @@ mod local_blob;
 /// How long to do nothing when all that is left is being brought by another process.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
+/// From this size on a blob's time is its bytes; below, it is the way there and back, and the sync at the end.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// Small blobs under way for each large one. Most of them wait for a sync that they share: the more there are, the
+/// fewer syncs it takes. How many may ask the registry at once is the client's business.
+const SMALL_FOR_A_LARGE: usize = 8;
+
 /// How [`fetch`] goes about it. The default suits an unattended run.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// Blobs in flight at once. Each costs one connection and at most 1 MiB of memory.
+    /// Large blobs in flight at once. Each costs one connection and at most 3 MiB of memory.
     pub max_in_flight: NonZeroUsize,
 }
 
@@ -311,9 +318,15 @@ impl Run<'_> {
         let items = missing.len() as u64;
         self.ctx.events.emit(Event::PhaseStarted { phase: "fetch", items, total_bytes });
         let mut failed: BTreeMap<Arc<str>, UpstreamError> = BTreeMap::new();
-        let mut transfers = futures::stream::iter(missing)
-            .map(|work| self.blob(work))
-            .buffer_unordered(self.options.max_in_flight.get());
+        let small = missing.split_off(missing.partition_point(|it| it.blob.size >= LARGE_BYTES));
+        let at_once = self.options.max_in_flight.get();
+        let transfer = |work| self.blob(work);
+        let mut transfers = futures::stream::select(
+            futures::stream::iter(missing).map(transfer).buffer_unordered(at_once),
+            futures::stream::iter(small)
+                .map(transfer)
+                .buffer_unordered(at_once.saturating_mul(SMALL_FOR_A_LARGE)),
+        );
         while let Some(answer) = transfers.next().await {
             match answer? {
                 Brought::Now(bytes) => {

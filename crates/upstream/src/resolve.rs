@@ -42,7 +42,7 @@ impl Default for ResolveOptions {
         Self {
             update: Update::default(),
             offline: false,
-            max_in_flight: NonZeroUsize::new(16).expect("16 is not 0"),
+            max_in_flight: NonZeroUsize::new(32).expect("32 is not 0"),
         }
     }
 }

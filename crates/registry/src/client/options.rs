@@ -69,7 +69,7 @@ pub struct Tuning {
     pub connect_timeout: Duration,
     /// How long a registry may work on a body that it has whole: large blobs are moved or hashed there.
     pub commit_timeout: Duration,
-    /// Bytes handed to the disk at once. Two such buffers are the memory that a download costs.
+    /// Bytes handed to the disk at once. Two such buffers are the memory that a download costs, and what is read ahead.
     pub write_bytes: usize,
     /// Time between two notes of what is durable. The store makes its own by bytes; on slow lines this comes first.
     pub checkpoint_every: Duration,
@@ -88,7 +88,7 @@ pub struct Tuning {
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
-            max_in_flight: NonZeroUsize::new(16).expect("16 is not zero"),
+            max_in_flight: NonZeroUsize::new(32).expect("32 is not zero"),
             attempts: NonZeroUsize::new(6).expect("6 is not zero"),
             stall_timeout: Duration::from_secs(30),
             limit_rate: None,

@@ -6,61 +6,35 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 
 use super::backend::BackendError;
 use super::blocking::blocking;
+use crate::Buffers;
 
 /// Smaller frames cost CPU (a tenth more at half the size); larger ones only memory.
 const LARGE_FRAME_BYTES: usize = 512 << 10;
 const SMALL_FRAME_BYTES: usize = 256 << 10;
 /// Streams up to which frames are large.
 const FEW_STREAMS: usize = 64;
-/// Buffers kept for the next frame: what a few busy connections use, 32 MiB at most.
-const KEPT_BUFFERS: usize = 64;
 
-/// Where frames get their buffers. Cheap to clone; clones share them.
+/// Where frames come from. Cheap to clone; clones share the buffers and the count.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Frames(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    kept: Mutex<Vec<Vec<u8>>>,
-    streams: AtomicUsize,
-}
-
-/// A buffer that goes back to where it came from.
-struct Frame {
-    buffer: Vec<u8>,
-    shared: Arc<Shared>,
-}
-
-impl AsRef<[u8]> for Frame {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Frame {
-    fn drop(&mut self) {
-        let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_BUFFERS {
-            kept.push(std::mem::take(&mut self.buffer));
-        }
-    }
+pub(super) struct Frames {
+    buffers: Buffers,
+    streams: Arc<AtomicUsize>,
 }
 
 /// Counts a stream for as long as it lives.
-struct Open(Arc<Shared>);
+struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -71,8 +45,8 @@ impl Frames {
         file: fs_err::File,
         range: Range<u64>,
     ) -> BoxStream<'static, Result<Bytes, BackendError>> {
-        self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let open = Open(self.0.clone());
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        let open = Open(self.streams.clone());
         let state = (Arc::new(file), range, self.clone(), open);
         futures::stream::try_unfold(state, |(file, mut range, frames, open)| async move {
             if range.is_empty() {
@@ -88,19 +62,10 @@ impl Frames {
     }
 
     fn read(&self, file: &fs_err::File, range: &Range<u64>) -> io::Result<Bytes> {
-        let few = self.0.streams.load(Ordering::Relaxed) <= FEW_STREAMS;
+        let few = self.streams.load(Ordering::Relaxed) <= FEW_STREAMS;
         let most = if few { LARGE_FRAME_BYTES } else { SMALL_FRAME_BYTES };
         let length = usize::try_from(range.end - range.start).unwrap_or(most).min(most);
-        let mut buffer = self.buffer();
-        // A buffer that was used before is mostly long enough already and needs no zeros.
-        buffer.resize(length, 0);
-        let mut frame = Frame { buffer, shared: self.0.clone() };
-        file.file().read_exact_at(&mut frame.buffer, range.start)?;
-        Ok(Bytes::from_owner(frame))
-    }
-
-    fn buffer(&self) -> Vec<u8> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.buffers.read(file, range.start, length)
     }
 }
 
@@ -136,15 +101,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn buffers_are_used_again() {
+    async fn a_stream_counts_as_long_as_it_lives() {
         let (_dir, file) = file(&vec![1; 4 * LARGE_FRAME_BYTES]);
         let frames = Frames::default();
         let mut stream = frames.stream(file, 0..4 * LARGE_FRAME_BYTES as u64);
-        while let Some(frame) = stream.next().await {
-            drop(frame.unwrap());
-            assert_eq!(frames.0.kept.lock().unwrap().len(), 1);
-        }
+        stream.next().await.unwrap().unwrap();
+        assert_eq!(frames.streams.load(Ordering::Relaxed), 1);
         drop(stream);
-        assert_eq!(frames.0.streams.load(Ordering::Relaxed), 0);
+        assert_eq!(frames.streams.load(Ordering::Relaxed), 0);
     }
 }
