@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use airlift_spec::error::turns_letters;
 use airlift_spec::{Digest, Finding, Severity};
 use serde::Serialize;
 
@@ -113,9 +114,10 @@ impl Tree {
     }
 }
 
-/// `text` as a terminal may have it: what came across the gap must not move the cursor or write over other lines.
+/// `text` as a terminal may have it: what came across the gap must not move the cursor, write over other lines, or
+/// turn the order of letters around.
 pub(crate) fn harmless(text: &str) -> String {
-    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let is_harmful = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns_letters(c);
     text.replace(is_harmful, "\u{fffd}")
 }
 
@@ -197,6 +199,7 @@ mod tests {
     #[test]
     fn a_terminal_gets_no_escapes() {
         assert_eq!(harmless("a\u{1b}[2Jb\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}\n\tc");
+        assert_eq!(harmless("a\u{202e}tpircs"), "a\u{fffd}tpircs");
     }
 
     #[test]

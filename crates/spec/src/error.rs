@@ -104,6 +104,11 @@ pub fn chain(err: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether `c` is one of Unicode's marks that let a text read in another order than it is written.
+pub fn turns_letters(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

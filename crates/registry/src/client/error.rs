@@ -4,13 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use airlift_spec::error::turns_letters;
 use airlift_spec::oci::ManifestError;
 use airlift_spec::{Class, Digest, Explain};
 use airlift_store::StoreError;
 use reqwest::StatusCode;
 
 /// Longest piece of a registry's own words that is shown to a person.
-const MAX_REASON_CHARS: usize = 300;
+pub(super) const MAX_REASON_CHARS: usize = 300;
 
 /// Why the client could not do what it was asked. `registry` is always a host as the user knows it.
 #[derive(Debug, thiserror::Error)]
@@ -211,11 +212,11 @@ pub(crate) fn reason(body: &[u8]) -> Reason {
     }
 }
 
-/// `text` on one line, without control characters, cut to a readable length.
+/// `text` on one line, without control characters and what turns letters around, cut to a readable length.
 pub(crate) fn clean(text: &str) -> String {
     let visible: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_control() || turns_letters(c) { ' ' } else { c })
         .take(4 * MAX_REASON_CHARS)
         .collect();
     let mut line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -241,6 +242,7 @@ mod tests {
     fn a_strangers_words_cannot_reach_the_terminal_raw() {
         let found = reason(b"\x1b[2Jgone\r\nfishing\x07");
         assert_eq!(found.text.as_deref(), Some("[2Jgone fishing"));
+        assert_eq!(clean("a\u{202e}tpircs"), "a tpircs");
         assert_eq!(reason(b"<html>sorry</html>"), Reason::default());
         assert_eq!(reason(&[0xff; 10_000]).text.unwrap().chars().count(), MAX_REASON_CHARS + 1);
         assert_eq!(reason(br#"{"errors":[]}"#), Reason::default());
