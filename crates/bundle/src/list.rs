@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_spec::oci::total_bytes;
 use airlift_spec::{Digest, Reference};
 use serde::Serialize;
 
@@ -112,7 +113,7 @@ pub fn list(bundle: &TrustedBundle) -> Listing {
         blobs: bundle.table().members().iter().filter(|member| member.name.is_none()).count()
             as u64,
         left_out_blobs: root.left_out.len() as u64,
-        left_out_bytes: root.left_out.iter().map(|blob| blob.size).sum(),
+        left_out_bytes: total_bytes(root.left_out.iter().map(|blob| blob.size)),
     }
 }
 
@@ -143,7 +144,9 @@ pub fn diff(before: &TrustedBundle, after: &TrustedBundle) -> Difference {
     let (old, new) = (blobs(before), blobs(after));
     let only = |these: &BTreeMap<Digest, u64>, those: &BTreeMap<Digest, u64>| {
         let sizes = these.iter().filter(|(digest, _)| !those.contains_key(digest));
-        sizes.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size))
+        sizes.fold((0, 0), |(count, bytes): (u64, u64), (_, size)| {
+            (count + 1, bytes.saturating_add(*size))
+        })
     };
     (difference.added_blobs, difference.added_bytes) = only(&new, &old);
     (difference.removed_blobs, difference.removed_bytes) = only(&old, &new);

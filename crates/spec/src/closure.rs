@@ -1,8 +1,9 @@
 //! What an artifact reaches: the manifests and blobs that must be there for it to be whole.
 //!
 //! The walk is pure: where a manifest's bytes come from is the caller's business. Manifests are untrusted, so
-//! each digest is walked once (a cycle ends by itself), nesting is bounded by [`MAX_DEPTH`], what is larger
-//! than any manifest is not asked for, and what cannot be read is reported instead of ending the walk.
+//! each digest is walked once (a cycle ends by itself), nesting is bounded by [`MAX_DEPTH`], what is found by
+//! [`MAX_LINKS`], what is larger than any manifest is not asked for, and what cannot be read is reported instead of
+//! ending the walk.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -11,6 +12,9 @@ use crate::oci::{Descriptor, MAX_MANIFEST_BYTES, Manifest};
 
 /// How deep indexes may nest. Real ones nest twice at most.
 pub const MAX_DEPTH: usize = 16;
+
+/// How much one artifact may reach: a few hundred megabytes of descriptors, and more than one manifest can name.
+pub const MAX_LINKS: usize = 1 << 18;
 
 /// What an artifact reaches. No digest stands in it twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,7 +75,12 @@ pub fn closure<E>(
             continue;
         };
         match Manifest::parse(&bytes, Some(&next.media_type)) {
-            Ok(parsed) => walk.follow(parsed, depth, left_out),
+            Ok(parsed) if walk.has_room_for(&parsed) => walk.follow(parsed, depth, left_out),
+            Ok(_) => {
+                let reason =
+                    format!("with it the artifact would lead to more than {MAX_LINKS} things");
+                walk.closure.unreadable.push(Unreadable { manifest: next, reason });
+            }
             Err(err) => {
                 let reason = crate::error::chain(&err);
                 walk.closure.unreadable.push(Unreadable { manifest: next, reason });
@@ -104,6 +113,10 @@ impl Walk {
         if self.manifests.insert(manifest.digest) {
             self.ahead.push_back((manifest, depth));
         }
+    }
+
+    fn has_room_for(&self, manifest: &Manifest) -> bool {
+        self.manifests.len() + self.blobs.len() + manifest.links().count() <= MAX_LINKS
     }
 
     fn follow(&mut self, manifest: Manifest, depth: usize, left_out: &BTreeSet<Digest>) {
@@ -270,6 +283,25 @@ mod tests {
         let root = Descriptor::new(OCI_INDEX, Digest::of(b"root"), 10);
         let closure = closure(&root, &BTreeSet::new(), read).unwrap();
         assert_eq!(closure.manifests.len(), MAX_DEPTH + 2);
+        assert_eq!(closure.unreadable.len(), 1);
+    }
+
+    #[test]
+    fn an_artifact_that_leads_to_too_much_is_cut_and_named() {
+        let wide = |seed: usize| {
+            let links = (0..30_000)
+                .map(|at| format!(r#"{{"digest":"sha256:{seed:032x}{at:032x}","size":1}}"#));
+            let links: Vec<String> = links.collect();
+            format!(r#"{{"manifests":[{}]}}"#, links.join(",")).into_bytes()
+        };
+        let mut made = 0;
+        let read = |_: &Descriptor| {
+            made += 1;
+            Ok::<_, Infallible>((made <= 9).then(|| wide(made)))
+        };
+        let root = Descriptor::new(OCI_INDEX, Digest::of(b"root"), 10);
+        let closure = closure(&root, &BTreeSet::new(), read).unwrap();
+        assert_eq!(closure.manifests.len(), 1 + 8 * 30_000);
         assert_eq!(closure.unreadable.len(), 1);
     }
 

@@ -84,6 +84,11 @@ pub struct Descriptor {
     pub platform: Option<DescriptorPlatform>,
 }
 
+/// What `sizes` come to. Each is a claim of a manifest or a lock, so together they may be more than there are numbers.
+pub fn total_bytes(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
+}
+
 /// The `platform` of an index entry, as OCI spells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorPlatform {
@@ -118,14 +123,15 @@ impl Descriptor {
         self.media_type.is_empty() || media_type::is_manifest(&self.media_type)
     }
 
-    /// The platform of an index entry; none where it names none, or the `unknown/unknown` of attestations.
+    /// The platform of an index entry; none where it names none, the `unknown/unknown` of attestations, or words that
+    /// no platform has.
     pub fn platform(&self) -> Option<Platform> {
-        let wire = self.platform.as_ref()?;
-        if wire.os.is_empty() || wire.architecture.is_empty() || wire.os == "unknown" {
-            return None;
-        }
+        let wire = self.platform.as_ref().filter(|wire| wire.os != "unknown")?;
         let variant = wire.variant.clone().filter(|variant| !variant.is_empty());
-        Some(Platform { os: wire.os.clone(), architecture: wire.architecture.clone(), variant })
+        let (os, architecture) = (wire.os.clone(), wire.architecture.clone());
+        let platform = Platform { os, architecture, variant };
+        // A lock writes it as one text, which must read back as the same.
+        (platform.to_string().parse().as_ref() == Ok(&platform)).then_some(platform)
     }
 
     /// The child that this index entry attests to, if it is an attestation.
@@ -357,6 +363,29 @@ mod tests {
         let text = format!(r#"{{"schemaVersion":2,"mediaType":"{}"}}"#, media_type::OCI_INDEX);
         let conflict = Manifest::parse(text.as_bytes(), Some(media_type::OCI_MANIFEST));
         assert!(matches!(conflict, Err(ManifestError::TypeConflict { .. })));
+    }
+
+    #[test]
+    fn a_platform_that_a_lock_could_not_read_back_is_none() {
+        let platform = |os: &str, architecture: &str, variant: &str| {
+            let text = format!(
+                r#"{{"digest":"{}","size":1,"platform":{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}}}"#,
+                digest(1)
+            );
+            serde_json::from_str::<Descriptor>(&text).unwrap().platform()
+        };
+        assert_eq!(platform("linux", "arm64", "v8").unwrap().to_string(), "linux/arm64/v8");
+        assert_eq!(platform("linux", "amd64", "").unwrap().to_string(), "linux/amd64");
+        for (os, architecture, variant) in [
+            ("unknown", "unknown", ""),
+            ("", "amd64", ""),
+            ("linux", "", "v8"),
+            ("linux/arm64", "v8", ""),
+            ("li nux", "amd64", ""),
+            ("linux", "amd64", r"\u001b[2J"),
+        ] {
+            assert_eq!(platform(os, architecture, variant), None, "{os:?} {architecture:?}");
+        }
     }
 
     #[test]

@@ -284,6 +284,14 @@ mod tests {
             "quay.io/a@md5:abcd",
             "https://quay.io/a",
             "quay.io/a b",
+            "quay.io/a\0",
+            "quay.io/a:1\n",
+            "quay.io/a\u{1b}[2J",
+            "quay.io/\u{202e}a",
+            "quay.io/\u{430}",
+            "qu\u{430}y.io/a",
+            "\u{ff51}uay.io/a",
+            "quay.io/a:v\u{661}",
             &long,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");

@@ -1,6 +1,6 @@
 //! `airlift.yaml`: what is wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -11,6 +11,9 @@ use crate::reference::{ParseReferenceError, Reference};
 
 /// The version of the format that this airlift reads.
 pub const VERSION: u32 = 1;
+
+/// How many parts of a file may come from aliases: those within each other make seconds of work out of a few lines.
+const MAX_FROM_ALIASES: usize = 50_000;
 
 /// A stack: what somebody wants on the far side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,9 +173,9 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
 
 /// Two sources of one name cannot both be right, and one would silently win.
 fn refuse_twins(sources: &[Source]) -> Result<(), StackError> {
-    for (at, source) in sources.iter().enumerate() {
-        if let Some(first) = sources[..at].iter().find(|first| first.reference == source.reference)
-        {
+    let mut seen = BTreeMap::new();
+    for source in sources {
+        if let Some(first) = seen.insert(&source.reference, source) {
             let message = format!("`{}` stands on line {} already", source.reference, first.line);
             return Err(StackError::Value { line: source.line, message });
         }
@@ -181,7 +184,10 @@ fn refuse_twins(sources: &[Source]) -> Result<(), StackError> {
 }
 
 fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, StackError> {
-    serde_saphyr::from_str(text).map_err(|err| StackError::Yaml(without_advice(&err.to_string())))
+    let limits = serde_saphyr::alias_limits! { max_total_replayed_events: MAX_FROM_ALIASES };
+    let options = serde_saphyr::options! { alias_limits: limits };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|err| StackError::Yaml(without_advice(&err.to_string())))
 }
 
 /// The parser's words without what only a programmer can follow.
@@ -191,6 +197,7 @@ fn without_advice(message: &str) -> String {
         .replace("; use from_str_multiple or from_str_multiple_with_options", "")
         .replace("recursive references require weak recursion types", "it refers to itself")
         .replace("budget breached: ", "larger than a stack may be: ")
+        .replace("alias replay limit exceeded: ", "larger than a stack may be: ")
 }
 
 fn line<T>(spanned: &Spanned<T>) -> u64 {

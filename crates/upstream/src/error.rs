@@ -25,6 +25,8 @@ pub enum UpstreamError {
     Size { reference: String, digest: Digest, expected: u64, actual: u64 },
     #[error("`{reference}` nests indexes more than {limit} deep")]
     Depth { reference: String, limit: usize },
+    #[error("`{reference}` has indexes that name more than {limit} manifests")]
+    Width { reference: String, limit: usize },
     #[error("failed to ask the registry for `{reference}`")]
     Client { reference: String, source: ClientError },
     #[error("failed to keep `{reference}` in the store")]
@@ -51,7 +53,8 @@ impl Explain for UpstreamError {
             | Self::Platform { .. }
             | Self::Read { .. }
             | Self::Local { .. }
-            | Self::Depth { .. } => Class::Input,
+            | Self::Depth { .. }
+            | Self::Width { .. } => Class::Input,
             Self::Missing { .. } | Self::Unreadable { .. } | Self::Size { .. } => Class::Integrity,
             Self::Manifest { source, .. } => source.class(),
             Self::Client { source, .. } => source.class(),

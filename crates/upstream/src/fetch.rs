@@ -11,7 +11,7 @@ use std::time::Duration;
 use airlift_registry::client::{Fetched as Transfer, Repository};
 use airlift_spec::closure::{Closure, closure};
 use airlift_spec::lock::Artifact;
-use airlift_spec::oci::MAX_MANIFEST_BYTES;
+use airlift_spec::oci::{MAX_MANIFEST_BYTES, total_bytes};
 use airlift_spec::stack;
 use airlift_spec::{Class, Ctx, Descriptor, Digest, Event, Explain as _, Finding, Lock, error};
 use airlift_store::{Root, RootArtifact, Store, StoreError};
@@ -311,10 +311,10 @@ impl Run<'_> {
             blocking(move || work.into_iter().partition(|work| store.contains(&work.blob.digest)))
                 .await;
         fetched.present_blobs = present.len() as u64;
-        fetched.present_bytes = present.iter().map(|work| work.blob.size).sum();
+        fetched.present_bytes = total_bytes(present.iter().map(|work| work.blob.size));
         // Large ones first: a long transfer begun last is time in which nothing else is left to do.
         missing.sort_by_key(|work| (std::cmp::Reverse(work.blob.size), work.blob.digest));
-        let total_bytes = missing.iter().map(|work| work.blob.size).sum();
+        let total_bytes = total_bytes(missing.iter().map(|work| work.blob.size));
         let items = missing.len() as u64;
         self.ctx.events.emit(Event::PhaseStarted { phase: "fetch", items, total_bytes });
         let mut failed: BTreeMap<Arc<str>, UpstreamError> = BTreeMap::new();

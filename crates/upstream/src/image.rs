@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::lock::{Artifact, Child, Kind, Referrer};
+use airlift_spec::oci::total_bytes;
 use airlift_spec::{Ctx, Descriptor, Digest, Finding, Platforms, Reference};
 use airlift_store::Store;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -14,6 +15,9 @@ pub(crate) mod referrers;
 
 /// Deepest nesting of indexes that is followed. Two is the most anybody is known to publish.
 const MAX_DEPTH: usize = 8;
+
+/// Most manifests of one image that are read; the largest index that anybody is known to publish has some dozens.
+const MAX_MANIFESTS: usize = 4096;
 
 /// Manifests of one image asked for at once.
 const MANIFESTS_IN_FLIGHT: usize = 8;
@@ -75,8 +79,8 @@ fn artifact(reference: &Reference, root: &Read, tree: Tree, referrers: Vec<Refer
         size: root.descriptor.size,
         bytes: closure_bytes(tree.read.values()),
         from: None,
-        children: tree.children,
-        left_out: tree.left_out,
+        children: tree.children.into_iter().collect(),
+        left_out: tree.left_out.into_iter().collect(),
         referrers,
         because: Vec::new(),
     }
@@ -99,15 +103,15 @@ pub(crate) fn closure_bytes<'a>(manifests: impl IntoIterator<Item = &'a Read>) -
         let plain = read.manifest.links().filter(|link| !link.is_manifest());
         sizes.extend(plain.map(|blob| (blob.digest, blob.size)));
     }
-    sizes.values().sum()
+    total_bytes(sizes.into_values())
 }
 
 /// The manifests of one image, as far as they are wanted.
 #[derive(Debug, Default)]
 struct Tree {
     read: BTreeMap<Digest, Read>,
-    children: Vec<Child>,
-    left_out: Vec<Child>,
+    children: BTreeSet<Child>,
+    left_out: BTreeSet<Child>,
     offered: BTreeSet<String>,
 }
 
@@ -131,6 +135,10 @@ impl Tree {
                 .collect();
             if links.is_empty() {
                 return Ok(());
+            }
+            if self.read.len() + links.len() > MAX_MANIFESTS {
+                let reference = manifests.reference.to_owned();
+                return Err(UpstreamError::Width { reference, limit: MAX_MANIFESTS });
             }
             level = futures::stream::iter(&links)
                 .map(|link| manifests.follow(link))
@@ -159,10 +167,10 @@ impl Tree {
             // An attestation follows the child that it is about.
             let about = entry.attests().unwrap_or(entry.digest);
             if unwanted.contains(&about) || unwanted.contains(&entry.digest) {
-                push_new(&mut self.left_out, child);
+                self.left_out.insert(child);
             } else if entry.is_manifest()
                 && !self.read.contains_key(&entry.digest)
-                && push_new(&mut self.children, child)
+                && self.children.insert(child)
             {
                 links.push(entry.clone());
             }
@@ -183,12 +191,4 @@ impl Tree {
             offered: offered.join(", "),
         })
     }
-}
-
-fn push_new(children: &mut Vec<Child>, child: Child) -> bool {
-    let is_new = !children.contains(&child);
-    if is_new {
-        children.push(child);
-    }
-    is_new
 }

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use airlift_spec::oci::total_bytes;
 use airlift_spec::{Failure, Finding, Lock};
 use airlift_store::{Store, StoreError};
 use airlift_upstream::fetch::{FetchOptions, FetchPlan, Fetched, fetch, plan};
@@ -95,7 +96,7 @@ impl Planned {
         let artifacts = lock.artifacts.len() as u64;
         let count = |pick: fn(&FetchPlan) -> &Vec<airlift_spec::Descriptor>| {
             let blobs = plan.map(pick).map(Vec::as_slice).unwrap_or_default();
-            (blobs.len() as u64, blobs.iter().map(|blob| blob.size).sum())
+            (blobs.len() as u64, total_bytes(blobs.iter().map(|blob| blob.size)))
         };
         let (missing_blobs, missing_bytes) = count(|plan| &plan.missing);
         let (present_blobs, present_bytes) = count(|plan| &plan.present);
@@ -109,7 +110,7 @@ impl Planned {
             present_blobs,
             present_bytes,
             unread_manifests: if plan.is_some() { unread } else { artifacts },
-            lock_bytes: lock.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            lock_bytes: total_bytes(lock.artifacts.iter().map(|artifact| artifact.bytes)),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use airlift_spec::oci::total_bytes;
 use airlift_spec::{Digest, Failure, Finding, Lock, Reference, Stack, stack};
 use airlift_upstream::inputs;
 use airlift_upstream::resolve::{ResolveOptions, Update, Upstream, check_upstream, resolve};
@@ -200,7 +201,7 @@ impl Resolved {
             dry_run,
             is_changed: before.is_none_or(|before| before.to_text() != after.to_text()),
             artifacts: after.artifacts.len() as u64,
-            bytes: after.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            bytes: total_bytes(after.artifacts.iter().map(|artifact| artifact.bytes)),
             changes: changes(before, after),
             findings: after.findings.clone(),
             failures,

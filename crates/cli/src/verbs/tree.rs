@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use airlift_spec::lock::{Artifact, Because, Child, Kind, Referrer};
+use airlift_spec::oci::total_bytes;
 use airlift_spec::{Digest, Failure, Finding, Lock, Reference};
 use serde::Serialize;
 
@@ -80,7 +81,7 @@ impl<'a> HeldArtifact<'a> {
 
 impl Report for Held<'_> {
     fn to_text(&self) -> String {
-        let total = self.artifacts.iter().map(|artifact| artifact.bytes).sum();
+        let total = total_bytes(self.artifacts.iter().map(|artifact| artifact.bytes));
         let label = format!(
             "{}  {}, {} at most",
             self.stack,

@@ -70,6 +70,17 @@ fn advice_to_programmers_is_not_passed_on() {
 }
 
 #[test]
+fn aliases_that_make_much_of_little_are_refused() {
+    let bomb = |(inner, outer): (char, char)| {
+        let aliases = vec![format!("*{inner}"); 8].join(", ");
+        format!("{outer}: &{outer} [{aliases}]\n")
+    };
+    let lines: String = "abcde".chars().zip("bcdef".chars()).map(bomb).collect();
+    let text = format!("{HEAD}a: &a [x, x, x, x, x, x, x, x]\n{lines}");
+    refused(&text, "larger than a stack may be: total_replayed_events=50001");
+}
+
+#[test]
 fn a_reference_with_a_scheme_is_told_to_lose_it() {
     for scheme in ["https", "http", "docker"] {
         let text = format!("{HEAD}sources:\n  - image: {scheme}://quay.io/a/b:1\n");

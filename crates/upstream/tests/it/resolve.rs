@@ -1,8 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_spec::{Class, Digest, Explain as _};
+use airlift_spec::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
+use airlift_spec::{Class, Descriptor, Digest, Explain as _, Lock};
 use airlift_testkit::registry::{FakeOptions, Fault, On, Referrers};
-use airlift_testkit::samples;
+use airlift_testkit::samples::{self, Sample, SampleManifest};
 use airlift_upstream::resolve::{ResolveOptions, Update, check_upstream};
 
 use crate::world::{World, codes};
@@ -191,6 +192,60 @@ async fn an_index_that_names_a_manifest_the_registry_lacks_is_said_so() {
     assert_eq!(resolution.failures[0].error.class(), Class::Integrity);
     let kept = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n")).await;
     assert_eq!(kept.artifacts[0].left_out.len(), 1);
+}
+
+/// A tagged index that is nothing but `entries`.
+fn index_of(entries: &[serde_json::Value]) -> Sample {
+    let index =
+        serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
+    let bytes = index.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    let root = Descriptor::new(OCI_INDEX, digest, bytes.len() as u64);
+    let manifest = SampleManifest { media_type: OCI_INDEX.to_owned(), bytes: bytes.into(), digest };
+    Sample { blobs: BTreeMap::new(), manifests: vec![manifest], root, tags: BTreeMap::new() }
+}
+
+fn entry(at: u32, platform: &str) -> serde_json::Value {
+    let (os, architecture) = platform.split_once('|').unwrap();
+    serde_json::json!({
+        "mediaType": OCI_MANIFEST,
+        "digest": Digest::of(&at.to_le_bytes()),
+        "size": u64::MAX,
+        "platform": {"os": os, "architecture": architecture},
+    })
+}
+
+#[tokio::test]
+async fn an_index_of_thousands_is_refused_before_any_of_them_is_asked_for() {
+    let world = World::new();
+    let entries: Vec<_> = (0..5000).map(|at| entry(at, "linux|amd64")).collect();
+    world.registry.put("ai/app", "1", &index_of(&entries));
+    let resolution = world.resolve(&world.stack(&[("ai/app", "1")], "")).await;
+    let error = &resolution.failures[0].error;
+    assert!(error.to_string().contains("more than 4096 manifests"), "{error}");
+    assert_eq!(world.registry.count("GET", "/manifests/sha256"), 0);
+}
+
+#[tokio::test]
+async fn a_lock_of_a_hostile_index_reads_back() {
+    let world = World::new();
+    let own = samples::image(21, &[100]);
+    let mut good = serde_json::to_value(&own.root).unwrap();
+    good["platform"] = serde_json::json!({"os": "linux", "architecture": "amd64"});
+    let mut entries = vec![entry(1, "linux|arm64"), good.clone()];
+    // What has no platform that there could be is carried, like what has none.
+    for (os, architecture) in [("li nux", "amd64"), ("linux/arm64", "v8"), ("\u{1b}[2J", "x")] {
+        let mut odd = good.clone();
+        odd["platform"] = serde_json::json!({"os": os, "architecture": architecture});
+        entries.push(odd);
+    }
+    let mut sample = index_of(&entries);
+    sample.blobs = own.blobs.clone();
+    sample.manifests.splice(0..0, own.manifests.clone());
+    world.registry.put("ai/app", "1", &sample);
+    let lock = world.lock(&world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n")).await;
+    assert_eq!(lock.artifacts[0].left_out.len(), 1);
+    assert_eq!(Lock::parse(lock.to_text().as_bytes()).unwrap().to_text(), lock.to_text());
 }
 
 #[tokio::test]
