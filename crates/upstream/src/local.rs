@@ -4,7 +4,9 @@
 //!
 //! - Digests are checked where the bytes enter the store, so a damaged layout brings nothing in.
 //! - Names inside an archive are only looked up, never written, so they cannot lead anywhere.
-//! - The archive's own lists are read up to [`MAX_LIST_BYTES`], its members counted up to [`MAX_MEMBERS`].
+//! - The archive's own lists are read up to [`MAX_LIST_BYTES`], its headers up to [`MAX_HEADER_BYTES`], its members
+//!   counted up to [`MAX_MEMBERS`]. Where two members have one name the last one counts, as it does for tar.
+//! - What is named many times is read once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -25,6 +27,9 @@ const MAX_LIST_BYTES: u64 = 16 << 20;
 
 /// Most members of an archive that are looked at.
 const MAX_MEMBERS: usize = 100_000;
+
+/// Most bytes of an archive's headers that are read: tar knows extended ones, of any length, for names.
+const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 /// How a layout names its images.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -75,7 +80,7 @@ fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
 }
 
 /// A device or a pipe may never end, and opening one may wait for ever.
-fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
+pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
     let metadata = fs_err::metadata(path).map_err(|source| read_error(path, source))?;
     if !metadata.is_file() {
         return Err(wrong(path, "is no regular file".to_owned(), None));
@@ -113,32 +118,29 @@ impl LocalImage {
     }
 
     fn layout(folder: &Path, name: Option<&str>) -> Result<Self, UpstreamError> {
-        #[derive(Deserialize)]
-        struct Index {
-            manifests: Vec<Descriptor>,
-        }
         let path = folder.join("index.json");
-        let text = read_whole(&path, MAX_LIST_BYTES).map_err(|source| read_error(&path, source))?;
-        let index: Index = serde_json::from_slice(&text).map_err(|err| {
-            wrong(&path, format!("is not the index of an OCI layout ({err})"), None)
-        })?;
+        let entries = entries(&path, &read_whole(&path, MAX_LIST_BYTES)?)?;
         let mut image = Self {
-            root: choose(&path, &index.manifests, name)?,
+            root: choose(&path, &entries, name)?,
             bytes: Bytes::Layout { folder: folder.to_owned() },
             referrers: BTreeMap::new(),
             cosign: BTreeMap::new(),
         };
-        image.note_what_is_said(&index.manifests)?;
+        image.note_what_is_said(&entries)?;
         Ok(image)
     }
 
     /// Finds signatures among the entries of a layout: by cosign's names, and by the subject they declare.
     fn note_what_is_said(&mut self, entries: &[Descriptor]) -> Result<(), UpstreamError> {
+        let mut seen = BTreeSet::new();
         for entry in entries.iter().filter(|entry| entry.digest != self.root.digest) {
             if let Some(tag) =
                 name_of(entry).map(last_tag).filter(|tag| cosign_subject(tag).is_some())
             {
                 self.cosign.insert(tag.to_owned(), entry.digest);
+                continue;
+            }
+            if !seen.insert(entry.digest) {
                 continue;
             }
             let bytes = self.read_manifest_now(entry.digest)?.unwrap_or_default();
@@ -188,7 +190,7 @@ impl LocalImage {
         if place.size > MAX_MANIFEST_BYTES {
             return Err(wrong(&path, "is too large for a manifest".to_owned(), None));
         }
-        read_whole(&path, MAX_MANIFEST_BYTES).map(Some).map_err(|source| read_error(&path, source))
+        read_whole(&path, MAX_MANIFEST_BYTES).map(Some)
     }
 
     /// The file that holds a blob, and where in it.
@@ -207,6 +209,17 @@ impl LocalImage {
             }
         }
     }
+}
+
+/// What the `index.json` of a layout lists.
+fn entries(path: &Path, text: &[u8]) -> Result<Vec<Descriptor>, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Index {
+        manifests: Vec<Descriptor>,
+    }
+    let index: Index = serde_json::from_slice(text)
+        .map_err(|err| wrong(path, format!("is not the index of an OCI layout ({err})"), None))?;
+    Ok(index.manifests)
 }
 
 /// The entry of a layout that is meant: the one of that name, or the only one that is an image.
@@ -252,18 +265,48 @@ fn last_tag(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-fn read_whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>, UpstreamError> {
     let mut bytes = Vec::new();
-    fs_err::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let read = open_regular(path)?.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|source| read_error(path, source))?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("longer than {limit} bytes"),
-        ));
+        return Err(wrong(path, format!("is longer than {limit} bytes"), None));
     }
     Ok(bytes)
 }
 
 fn wrong(path: &Path, problem: String, help: Option<String>) -> UpstreamError {
     UpstreamError::Local { path: path.display().to_string(), problem, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_listed_many_times_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |text: String| {
+            let digest = Digest::of(text.as_bytes());
+            let path = folder.path().join("blobs").join(digest.path());
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, &text).unwrap();
+            serde_json::json!({"digest": digest, "size": text.len()})
+        };
+        let image = put(r#"{"schemaVersion":2,"layers":[]}"#.to_owned());
+        let index = put(format!(r#"{{"schemaVersion":2,"manifests":[{image}]}}"#));
+        let mut entries = vec![image.clone()];
+        entries[0]["annotations"] = serde_json::json!({ REF_NAME: "v1" });
+        let subjects = (0..50_u8).map(|fill| Digest::of(&[fill]));
+        entries.extend(subjects.clone().map(|subject| {
+            let mut entry = index.clone();
+            let name = airlift_spec::oci::referrers_tag(&subject);
+            entry["annotations"] = serde_json::json!({ REF_NAME: name });
+            entry
+        }));
+        let text = serde_json::json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        fs_err::write(folder.path().join("index.json"), text).unwrap();
+        let image = LocalImage::layout(folder.path(), Some("v1")).unwrap();
+        assert_eq!(subjects.map(|subject| image.referrers(&subject).len()).sum::<usize>(), 1);
+    }
 }

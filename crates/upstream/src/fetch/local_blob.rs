@@ -8,7 +8,7 @@ use airlift_spec::{Ctx, Descriptor, Event, error};
 use airlift_store::{BlobWriter, Staging, Store, StoreError};
 
 use crate::UpstreamError;
-use crate::local::LocalImage;
+use crate::local::{LocalImage, open_regular};
 
 /// Read and written at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -59,7 +59,7 @@ impl Copy {
             return Err(UpstreamError::Size { reference, digest, expected, actual });
         }
         let read_error = |source| UpstreamError::Read { path: path.display().to_string(), source };
-        let mut file = fs_err::File::open(&path).map_err(read_error)?;
+        let mut file = open_regular(&path)?;
         let mut buffer = vec![0; PIECE_BYTES];
         for gap in writer.gaps() {
             file.seek(SeekFrom::Start(place.offset + gap.start)).map_err(read_error)?;

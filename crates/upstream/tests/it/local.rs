@@ -104,6 +104,21 @@ fn what_is_no_regular_file_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_pipe_in_a_layout_is_not_waited_for() {
+    let world = World::new();
+    let folder = world.folder().join("out");
+    let sample = samples::image(4, &[5000]);
+    sample.write_layout(&folder, "v1").unwrap();
+    let pipe = folder.join("blobs").join(sample.root.digest.path());
+    fs_err::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let resolution = world.resolve(&stack("oci:out")).await;
+    let error = &resolution.failures[0].error;
+    assert!(error.to_string().contains("is no regular file"), "{error}");
+    assert_eq!(error.class(), Class::Input);
+}
+
+#[tokio::test]
 async fn a_damaged_layout_brings_nothing_wrong_into_the_store() {
     let world = World::new();
     let sample = samples::image(4, &[5000]);
