@@ -20,6 +20,8 @@ use super::{Endpoint, Referrers, Shared};
 /// Pages of one list; with 1,000 tags a page, more than any registry holds.
 const MAX_PAGES: usize = 10_000;
 const MAX_PAGE_BYTES: usize = 8 << 20;
+/// All pages of one list: they are held in memory together.
+const MAX_LIST_BYTES: usize = 32 << 20;
 
 const HAS_API: u8 = 1;
 const HAS_NO_API: u8 = 2;
@@ -30,22 +32,13 @@ impl Shared {
         endpoint: Endpoint,
         ctx: &Ctx,
     ) -> Result<Option<Vec<String>>, ClientError> {
-        #[derive(serde::Deserialize)]
-        struct Page {
-            /// `null` where there are none.
-            tags: Option<Vec<String>>,
-        }
         let first = To::Api(format!("{}/tags/list?n=1000", endpoint.repository));
         let Some(pages) = self.pages(&endpoint, first, "the list of tags", ctx).await? else {
             return Ok(None);
         };
         let mut tags = Vec::new();
         for page in pages {
-            let page: Page = serde_json::from_slice(&page).map_err(|_| garbled(&endpoint))?;
-            // A tag becomes part of paths and messages: what is none is left out.
-            tags.extend(
-                page.tags.into_iter().flatten().filter(|tag| airlift_spec::reference::is_tag(tag)),
-            );
+            tags.extend(tags_of(&page).ok_or_else(|| garbled(&endpoint))?);
         }
         Ok(Some(tags))
     }
@@ -128,19 +121,20 @@ impl Shared {
             scope: Scope::pull(&endpoint.repository),
             what: what.to_owned(),
         };
-        let mut pages = Vec::new();
+        let mut pages = Pages::default();
         let mut tries = self.tries(endpoint, what, ctx);
         loop {
             match self.page(endpoint, &ask).await {
                 Err(err) => tries.pause(err).await?,
-                Ok(None) if pages.is_empty() => return Ok(None),
+                Ok(None) if pages.pages.is_empty() => return Ok(None),
                 Ok(None) => return Err(garbled(endpoint)),
                 Ok(Some((page, next))) => {
-                    pages.push(page);
+                    if !pages.take(page) {
+                        return Err(garbled(endpoint));
+                    }
                     tries.progressed();
                     match next {
-                        None => return Ok(Some(pages)),
-                        Some(_) if pages.len() >= MAX_PAGES => return Err(garbled(endpoint)),
+                        None => return Ok(Some(pages.pages)),
                         Some(next) => ask.to = To::Url(next),
                     }
                 }
@@ -168,6 +162,36 @@ impl Shared {
     }
 }
 
+/// The pages of a list that are here.
+#[derive(Default)]
+struct Pages {
+    pages: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pages {
+    /// Takes one more; false where the list is longer than we hold.
+    fn take(&mut self, page: Bytes) -> bool {
+        self.bytes += page.len();
+        self.pages.push(page);
+        self.pages.len() <= MAX_PAGES && self.bytes <= MAX_LIST_BYTES
+    }
+}
+
+/// The tags of one page; none where it is no such page.
+pub(super) fn tags_of(page: &[u8]) -> Option<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Page {
+        /// `null` where there are none.
+        tags: Option<Vec<String>>,
+    }
+    let page: Page = serde_json::from_slice(page).ok()?;
+    let mut tags = page.tags.unwrap_or_default();
+    // A tag becomes part of paths and messages: what is none is left out.
+    tags.retain(|tag| airlift_spec::reference::is_tag(tag));
+    Some(tags)
+}
+
 fn garbled(endpoint: &Endpoint) -> ClientError {
     ClientError::Refused {
         registry: endpoint.host.name.clone(),
@@ -189,21 +213,22 @@ fn next_page(answer: &Answer) -> Result<Option<Url>, ClientError> {
         registry: answer.host.name.clone(),
         problem: "elsewhere for the next page of a list".to_owned(),
     };
-    let mut next = answer.url.join(target).map_err(|_| elsewhere())?;
-    if next.scheme() == "http" && answer.url.scheme() == "https" && next.host() == answer.url.host()
-    {
+    page_after(&answer.url, target).map(Some).ok_or_else(elsewhere)
+}
+
+/// Where `target` leads from the page at `from`; none where that is no further page of the same registry.
+pub(super) fn page_after(from: &Url, target: &str) -> Option<Url> {
+    let mut next = from.join(target).ok()?;
+    if next.scheme() == "http" && from.scheme() == "https" && next.host() == from.host() {
         // Registries behind a proxy that ends TLS often do not know that they are.
-        next.set_scheme("https").map_err(|()| elsewhere())?;
-        next.set_port(answer.url.port()).map_err(|()| elsewhere())?;
+        next.set_scheme("https").ok()?;
+        next.set_port(from.port()).ok()?;
     }
-    if next.origin() != answer.url.origin() || next == answer.url {
-        return Err(elsewhere());
-    }
-    Ok(Some(next))
+    (next.origin() == from.origin() && next != *from).then_some(next)
 }
 
 /// The target of `<…>; rel="next"`.
-fn next_link(text: &str) -> Option<&str> {
+pub(super) fn next_link(text: &str) -> Option<&str> {
     text.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = parameters.split(';').any(|parameter| {
@@ -217,6 +242,19 @@ fn next_link(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_without_end_is_cut_by_its_pages_and_by_its_bytes() {
+        let mut pages = Pages::default();
+        let large = Bytes::from(vec![0; MAX_PAGE_BYTES]);
+        for _ in 0..MAX_LIST_BYTES / MAX_PAGE_BYTES {
+            assert!(pages.take(large.clone()));
+        }
+        assert!(!pages.take(Bytes::from_static(b"{}")));
+        let mut pages = Pages { pages: vec![Bytes::new(); MAX_PAGES - 1], bytes: 0 };
+        assert!(pages.take(Bytes::new()));
+        assert!(!pages.take(Bytes::new()));
+    }
 
     #[test]
     fn the_next_page_is_found_among_links() {

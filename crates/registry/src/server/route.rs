@@ -55,7 +55,7 @@ impl Route {
         // `…/blobs/uploads` comes with and without the slash that the specification writes.
         let (rest, last) =
             path.strip_suffix('/').unwrap_or(path).rsplit_once('/').ok_or_else(nowhere)?;
-        if let Some(name) = rest.strip_suffix("/blobs/uploads") {
+        if let Some(name) = rest.strip_suffix("/blobs/uploads").filter(|_| !last.is_empty()) {
             return Ok(Self::Upload { repository: repository(name)?, id: last.to_owned() });
         }
         let (name, kind) = rest.rsplit_once('/').ok_or_else(nowhere)?;
@@ -203,6 +203,7 @@ mod tests {
             "/a",
             "/a/b",
             "/manifests/v1",
+            "/a/blobs/uploads//",
         ] {
             assert!(Route::parse(path).is_err(), "{path}");
         }
