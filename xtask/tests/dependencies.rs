@@ -29,11 +29,12 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("airlift-testkit", &["airlift-spec"]),
+    ("airlift-fuzzkit", &[]),
     ("xtask", &[]),
 ];
 
-/// Any crate may use it in its tests, and none in the product.
-const TESTKIT: &str = "airlift-testkit";
+/// Any crate may use these in its tests, and none in the product.
+const KITS: [&str; 2] = ["airlift-testkit", "airlift-fuzzkit"];
 
 /// What draws, parses arguments or collects logs: the business of the program, not of a library.
 const ONLY_CLI: &[&str] =
@@ -109,11 +110,13 @@ fn a_crate_that_reaches_down_in_its_tests_is_named() {
 }
 
 #[test]
-fn testkit_is_welcome_in_tests_and_nowhere_else() {
-    assert!(layer_violations(&package("airlift-store", &[(TESTKIT, "dev".into())])).is_empty());
-    for kind in [Value::Null, "build".into()] {
-        let found = layer_violations(&package("airlift-store", &[(TESTKIT, kind)]));
-        assert_eq!(found, ["airlift-store must not use airlift-testkit"]);
+fn the_kits_are_welcome_in_tests_and_nowhere_else() {
+    for kit in KITS {
+        assert!(layer_violations(&package("airlift-store", &[(kit, "dev".into())])).is_empty());
+        for kind in [Value::Null, "build".into()] {
+            let found = layer_violations(&package("airlift-store", &[(kit, kind)]));
+            assert_eq!(found, [format!("airlift-store must not use {kit}")]);
+        }
     }
 }
 
@@ -174,7 +177,7 @@ fn layer_violations(metadata: &Value) -> Vec<String> {
             let other = text(dependency, "name");
             let in_tests = dependency["kind"] == "dev";
             let is_ours = table.contains_key(other);
-            if is_ours && !allowed.contains(&other) && !(in_tests && other == TESTKIT) {
+            if is_ours && !allowed.contains(&other) && !(in_tests && KITS.contains(&other)) {
                 found.push(format!("{name} must not use {other}"));
             }
             // A test may collect the logs of a library, to see that no secret is in them.

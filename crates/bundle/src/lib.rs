@@ -17,6 +17,9 @@ pub mod verify;
 mod cut;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod keep;
 mod media;

@@ -86,7 +86,12 @@ impl TrustRoots {
     }
 
     /// Whether `text` is a good signature by one of our keys; an error if it claims to be and is not.
-    fn check_one(&self, file: &Path, bytes: &[u8], text: &str) -> Result<bool, BundleError> {
+    pub(crate) fn check_one(
+        &self,
+        file: &Path,
+        bytes: &[u8],
+        text: &str,
+    ) -> Result<bool, BundleError> {
         let Ok(signature) = Signature::decode(text) else { return Ok(false) };
         let mut bad = None;
         for trusted in &self.keys {
@@ -145,7 +150,7 @@ impl SigningKey {
         Ok(Self::new(id, seed))
     }
 
-    fn new(id: [u8; 8], seed: [u8; 32]) -> Self {
+    pub(crate) fn new(id: [u8; 8], seed: [u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a seed has 32 bytes");
         Self { id, seed: airlift_spec::Secret::new(seed), pair }
     }

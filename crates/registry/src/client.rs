@@ -20,6 +20,9 @@ mod counters;
 mod credentials;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listing;
 mod manifest;
 mod note;

@@ -26,6 +26,9 @@ mod backend;
 mod blocking;
 mod error;
 mod frames;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listen;
 mod observe;
 mod pull;

@@ -9,6 +9,9 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod finding;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lock;
 pub mod oci;
 pub mod placement;

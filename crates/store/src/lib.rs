@@ -36,6 +36,9 @@ mod direct;
 mod disk;
 mod error;
 mod fsck;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod index;
 mod layout;

@@ -143,7 +143,7 @@ impl Store {
 }
 
 /// Where a repository lies below `roots/pushed`; none for what is no repository name.
-fn path_of(repository: &str) -> Option<PathBuf> {
+pub(crate) fn path_of(repository: &str) -> Option<PathBuf> {
     /// What a file system takes, less `.json`.
     const LONGEST: usize = 250;
     let is_safe = |component: &str| {
@@ -162,7 +162,7 @@ fn path_of(repository: &str) -> Option<PathBuf> {
 }
 
 /// The repository whose file lies at `path`; none for a file that we did not name.
-fn repository_of(pushed_dir: &Path, path: &Path) -> Option<String> {
+pub(crate) fn repository_of(pushed_dir: &Path, path: &Path) -> Option<String> {
     let relative = path.strip_prefix(pushed_dir).ok()?;
     let components: Vec<&str> = relative
         .components()
@@ -181,7 +181,7 @@ fn is_like_a_file(name: &str) -> bool {
 }
 
 #[derive(Serialize, Deserialize)]
-struct PushedWire {
+pub(crate) struct PushedWire {
     format: u32,
     needs: Vec<String>,
     /// For who reads the file by hand; the path is what counts.
@@ -202,7 +202,7 @@ struct ManifestWire {
 }
 
 impl PushedWire {
-    fn new(repository: &str, pushed: &Pushed) -> Self {
+    pub(crate) fn new(repository: &str, pushed: &Pushed) -> Self {
         let manifest = |(digest, manifest): (&Digest, &PushedManifest)| ManifestWire {
             media_type: manifest.media_type.clone(),
             digest: *digest,

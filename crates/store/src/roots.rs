@@ -98,7 +98,7 @@ impl Store {
 }
 
 /// The grammar of stack names; what a path is made of is checked here, too.
-fn is_stack_name(name: &str) -> bool {
+pub(crate) fn is_stack_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 40
         && name.bytes().next().is_some_and(is_plain)
@@ -109,21 +109,25 @@ pub(crate) fn read_root(path: &Path) -> Result<Option<Root>, StoreError> {
     Ok(read_json::<RootWire>(path, MAX_ROOT_BYTES)?.map(Root::from))
 }
 
-/// A JSON file of ours, with its `format` and `needs` checked before its content.
+/// A JSON file of ours; none where it is absent.
 pub(crate) fn read_json<T: DeserializeOwned>(
     path: &Path,
     limit_bytes: u64,
 ) -> Result<Option<T>, StoreError> {
-    let bytes = match disk::read_small(path, limit_bytes) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(None),
+    match disk::read_small(path, limit_bytes) {
+        Ok(Some(bytes)) => parse_json(path, &bytes).map(Some),
+        Ok(None) => Ok(None),
         Err(err) if err.kind() == io::ErrorKind::FileTooLarge => {
-            return Err(StoreError::Oversized { path: path.to_owned(), limit_bytes });
+            Err(StoreError::Oversized { path: path.to_owned(), limit_bytes })
         }
-        Err(err) => return Err(StoreError::read(err)),
-    };
+        Err(err) => Err(StoreError::read(err)),
+    }
+}
+
+/// The text of such a file, its `format` and `needs` checked before its content.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
     let damaged = |source| StoreError::Damaged { path: path.to_owned(), source };
-    let header: Header = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let header: Header = serde_json::from_slice(bytes).map_err(damaged)?;
     if header.format > FORMAT || !header.needs.is_empty() {
         let needs = if header.needs.is_empty() {
             format!("format {}", header.format)
@@ -132,7 +136,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(
         };
         return Err(StoreError::TooNew { path: path.to_owned(), needs });
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 #[derive(Deserialize)]
@@ -143,7 +147,7 @@ struct Header {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RootWire {
+pub(crate) struct RootWire {
     format: u32,
     needs: Vec<String>,
     stack: String,

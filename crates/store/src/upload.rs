@@ -93,7 +93,7 @@ fn upload_path(store: &Store, id: &str) -> PathBuf {
 }
 
 /// The algorithm of a well-formed id; an id comes from a client and becomes part of a path.
-fn algorithm_of(id: &str) -> Option<Algorithm> {
+pub(crate) fn algorithm_of(id: &str) -> Option<Algorithm> {
     let (algorithm, random) = id.split_once('-')?;
     let is_hex =
         random.len() == 32 && random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

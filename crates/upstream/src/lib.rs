@@ -11,6 +11,10 @@ mod error;
 mod local;
 mod origin;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use local::fuzzing;
+
 pub use error::{ArtifactFailure, UpstreamError};
 pub use local::inputs;
 

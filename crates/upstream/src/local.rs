@@ -21,6 +21,8 @@ use serde::Deserialize;
 use crate::{UpstreamError, blocking};
 
 mod archive;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 /// Most bytes of an `index.json` or `manifest.json` that are read.
 const MAX_LIST_BYTES: u64 = 16 << 20;

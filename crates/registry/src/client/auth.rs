@@ -55,7 +55,7 @@ impl Scope {
     }
 
     /// Reads `repository:a/b:pull,push`, several separated by spaces. Other kinds of resource are left out.
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut scope = Self::default();
         for part in text.split(' ') {
             if let Some((repository, actions)) =
@@ -251,7 +251,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The challenges of one `WWW-Authenticate` header that we can answer.
-fn challenges(text: &str) -> Vec<Scheme> {
+pub(super) fn challenges(text: &str) -> Vec<Scheme> {
     let mut found: Vec<(String, BTreeMap<String, String>)> = Vec::new();
     let mut rest = text;
     while let Some((word, after)) = next_word(rest) {

@@ -392,13 +392,13 @@ fn reading(
 
 /// `bytes 0-9/10` or `bytes 0-9/*`.
 #[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    bytes: Range<u64>,
-    total: Option<u64>,
+pub(super) struct ContentRange {
+    pub(super) bytes: Range<u64>,
+    pub(super) total: Option<u64>,
 }
 
 impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
         let (start, last) = range.split_once('-')?;
         let (start, last): (u64, u64) = (start.parse().ok()?, last.parse().ok()?);

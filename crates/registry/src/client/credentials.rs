@@ -61,7 +61,7 @@ pub(crate) struct Credentials {
 }
 
 #[derive(Debug, Default)]
-struct File {
+pub(super) struct File {
     /// By host, or host and repository path.
     auths: BTreeMap<String, Credential>,
     helpers: BTreeMap<String, String>,
@@ -188,14 +188,13 @@ impl Credentials {
             }
             return Err(failed(said));
         }
-        let HelperWire { username, secret } = serde_json::from_slice(&output.stdout)
-            .map_err(|_| failed("its answer is not the JSON it should be".to_owned()))?;
-        Ok(credential(username, secret))
+        helper_answer(&output.stdout)
+            .map_err(|_| failed("its answer is not the JSON it should be".to_owned()))
     }
 }
 
 impl File {
-    fn parse(text: &str, what: &'static str) -> Result<Self, ClientError> {
+    pub(super) fn parse(text: &str, what: &'static str) -> Result<Self, ClientError> {
         // serde_json's own words could quote a piece of the secret: only the place is told.
         let wire: FileWire = serde_json::from_str(text).map_err(|err| ClientError::Config {
             what,
@@ -220,7 +219,7 @@ impl File {
     }
 
     /// The helper for `host`, and whether it was named for that host alone.
-    fn helper(&self, host: &str) -> Option<(&str, bool)> {
+    pub(super) fn helper(&self, host: &str) -> Option<(&str, bool)> {
         match self.helpers.get(host) {
             Some(helper) => Some((helper, true)),
             None => self.store.as_deref().map(|store| (store, false)),
@@ -228,7 +227,7 @@ impl File {
     }
 
     /// `host/a/b`, then `host/a`, then `host`.
-    fn auth(&self, host: &str, path: &str) -> Option<&Credential> {
+    pub(super) fn auth(&self, host: &str, path: &str) -> Option<&Credential> {
         let name = format!("{host}/{path}");
         let mut prefix = name.as_str();
         loop {
@@ -263,6 +262,12 @@ impl AuthWire {
     }
 }
 
+/// What a helper printed.
+pub(super) fn helper_answer(stdout: &[u8]) -> serde_json::Result<Option<Credential>> {
+    let HelperWire { username, secret } = serde_json::from_slice(stdout)?;
+    Ok(credential(username, secret))
+}
+
 fn credential(user: String, password: String) -> Option<Credential> {
     if user.is_empty() && password.is_empty() {
         return None;
@@ -276,7 +281,7 @@ fn credential(user: String, password: String) -> Option<Credential> {
 }
 
 /// A key of `auths` as we write hosts: no scheme, no `/v1/`, and one name for Docker Hub.
-fn canonical(key: &str) -> String {
+pub(super) fn canonical(key: &str) -> String {
     let has_scheme = key.contains("://");
     let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
     let bare = bare.trim_end_matches('/');

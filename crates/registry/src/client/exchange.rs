@@ -492,15 +492,7 @@ impl Answer {
         };
         let text =
             self.header("location").ok_or_else(|| broken("an answer lacks its `Location`"))?;
-        let mut url = self.url.join(text).map_err(|_| broken("a `Location` is no address"))?;
-        // Registries behind a proxy that ends TLS often do not know that they are.
-        if url.scheme() == "http" && self.url.scheme() == "https" && url.host() == self.url.host() {
-            let port = url.port();
-            url.set_scheme("https").map_err(|()| broken("a `Location` is no address"))?;
-            if port == Some(80) || port.is_none() {
-                url.set_port(self.url.port()).map_err(|()| broken("a `Location` is no address"))?;
-            }
-        }
+        let url = sent_on(&self.url, text).ok_or_else(|| broken("a `Location` is no address"))?;
         check_descent(&self.host.name, &self.url, &url)?;
         Ok(url)
     }
@@ -574,6 +566,20 @@ pub(crate) fn failed_to_reach(host: &Host, err: reqwest::Error) -> ClientError {
     }
 }
 
+/// The address that a `Location` at `from` names.
+pub(super) fn sent_on(from: &Url, text: &str) -> Option<Url> {
+    let mut url = from.join(text).ok()?;
+    // Registries behind a proxy that ends TLS often do not know that they are.
+    if url.scheme() == "http" && from.scheme() == "https" && url.host() == from.host() {
+        let port = url.port();
+        url.set_scheme("https").ok()?;
+        if port == Some(80) || port.is_none() {
+            url.set_port(from.port()).ok()?;
+        }
+    }
+    Some(url)
+}
+
 fn redirected(
     host: &Host,
     from: &Url,
@@ -594,7 +600,7 @@ fn redirected(
 }
 
 /// Nothing leads from TLS into the clear, but to this very machine.
-fn check_descent(registry: &str, from: &Url, to: &Url) -> Result<(), ClientError> {
+pub(super) fn check_descent(registry: &str, from: &Url, to: &Url) -> Result<(), ClientError> {
     let is_local = to.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
     let problem = match (from.scheme(), to.scheme()) {
         (_, "https") | ("http", "http") => return Ok(()),

@@ -495,9 +495,12 @@ fn octets() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))])
 }
 
-/// How many bytes `Range: 0-N` says are there. `0-0` is what many send for none.
 fn held(answer: &Answer) -> Option<u64> {
-    let text = answer.header("range")?;
+    held_bytes(answer.header("range")?)
+}
+
+/// How many bytes `Range: 0-N` says are there. `0-0` is what many send for none.
+pub(super) fn held_bytes(text: &str) -> Option<u64> {
     let (start, last) = text.trim_start_matches("bytes=").split_once('-')?;
     let last: u64 = last.parse().ok()?;
     (start == "0").then_some(if last == 0 { 0 } else { last.saturating_add(1) })

@@ -134,7 +134,7 @@ fn token_server(host: &Host, realm: &str) -> Result<Url, ClientError> {
     }
 }
 
-fn token_url(mut realm: Url, service: Option<&str>, scope: &Scope) -> Url {
+pub(super) fn token_url(mut realm: Url, service: Option<&str>, scope: &Scope) -> Url {
     {
         let mut query = realm.query_pairs_mut();
         query.extend_pairs(service.map(|service| ("service", service)));
@@ -153,7 +153,7 @@ fn token_form(service: Option<&str>, scope: &Scope, refresh_token: &str) -> Stri
         .finish()
 }
 
-fn parse_token(body: &[u8]) -> Option<Token> {
+pub(super) fn parse_token(body: &[u8]) -> Option<Token> {
     #[derive(serde::Deserialize)]
     struct TokenWire {
         #[serde(default)]

@@ -199,13 +199,13 @@ fn challenge() -> Refusal {
     )
 }
 
-enum Credentials {
+pub(super) enum Credentials {
     None,
     Given { user: String, password: Secret<String> },
     Unreadable,
 }
 
-fn credentials(headers: &HeaderMap) -> Credentials {
+pub(super) fn credentials(headers: &HeaderMap) -> Credentials {
     let Some(header) = headers.get(AUTHORIZATION) else { return Credentials::None };
     let parsed = || {
         let (scheme, text) = header.to_str().ok()?.split_once(' ')?;
