@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::process::{cache, cargo, output, run as execute, variable};
+use crate::{Result, fuzz};
 
 type Step = fn() -> Result<Outcome>;
 
@@ -13,6 +13,7 @@ const STEPS: &[(&str, Step)] = &[
     ("format", format),
     ("lints", lints),
     ("tests", tests),
+    ("fuzz targets", fuzz_targets),
     ("documents", documents),
     ("code documentation", code_documentation),
     ("static binary", static_binary),
@@ -85,6 +86,14 @@ fn lints() -> Result<Outcome> {
 /// With the doctests, and with xtask's own: the table of dependencies and what each may bring.
 fn tests() -> Result<Outcome> {
     done(crate::test::run(&[]))
+}
+
+/// Each for a few seconds: enough to see that they run and that nothing breaks at the first push.
+fn fuzz_targets() -> Result<Outcome> {
+    if let Some(obstacle) = fuzz::obstacle() {
+        return Ok(Outcome::Skipped(obstacle));
+    }
+    done(fuzz::run(&fuzz::Plan::brief()))
 }
 
 /// Links and commands in the documents, and the command line reference.

@@ -1,10 +1,10 @@
 //! `cargo xtask dist`: the one static binary.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
-use crate::process::{built, cargo, find, output, root, run as execute};
+use crate::process::{built, cargo, find, output, root, run as execute, target_folder};
 
 mod elf;
 
@@ -63,14 +63,6 @@ fn install(binary: &Path, place: &Path) -> Result {
     fs_err::copy(binary, &partial)?;
     fs_err::rename(partial, place)?;
     Ok(())
-}
-
-fn target_folder() -> Result<PathBuf> {
-    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let folder =
-        metadata["target_directory"].as_str().ok_or("cargo does not say where it builds")?;
-    Ok(PathBuf::from(folder))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people, to one digit")]

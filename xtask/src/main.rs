@@ -12,6 +12,7 @@ mod bench;
 mod ci;
 mod dist;
 mod docs;
+mod fuzz;
 mod process;
 mod test;
 mod tools;
@@ -19,13 +20,14 @@ mod tools;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The verbs, for whoever wants to know whether one exists.
-const CHORES: &[&str] = &["tools", "test", "ci", "docs", "dist", "bench"];
+const CHORES: &[&str] = &["tools", "test", "fuzz", "ci", "docs", "dist", "bench"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
 
   tools              installs what the tests need, pinned, into a cache outside the checkout
   test [FILTER…]     installs the tools, then runs every test, or those whose name holds a FILTER
+  fuzz [TARGET…] [--seconds N]   builds the fuzz targets with nightly, runs all or those named, each a minute
   ci                 everything that must hold before a change lands
   docs [--write]     checks the documents' links and commands, and writes docs/cli.md anew
   dist               builds the one static binary and checks it
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["tools"] => tools::run(),
         ["test", ref filters @ ..] => test::run(filters),
+        ["fuzz", ref words @ ..] => fuzz::Plan::parse(words).and_then(|plan| fuzz::run(&plan)),
         ["ci"] => ci::run(),
         ["docs"] => docs::run(docs::Mode::Check),
         ["docs", "--write"] => docs::run(docs::Mode::Write),

@@ -1,5 +1,6 @@
 //! The rim of this program: the checkout it works in, its environment, and the programs it runs.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,7 +31,12 @@ pub(crate) fn cache(name: &str) -> Result<PathBuf> {
 
 /// The cargo that runs us, in the checkout.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    unaware(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()))
+}
+
+/// `program`, in the checkout, that does not know of the cargo that runs us.
+pub(crate) fn unaware(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root());
     // `cargo run` tells us about ourselves. Build scripts, ring's among them, would take that for a
     // change of theirs and run again, and with them everything that is built on top.
@@ -48,6 +54,15 @@ fn is_about_us(name: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
         .iter()
         .any(|ours| name.starts_with(ours))
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let folder =
+        metadata["target_directory"].as_str().ok_or("cargo does not say where it builds")?;
+    Ok(PathBuf::from(folder))
 }
 
 /// Runs `command` to its end, its output going where ours goes.

@@ -4,6 +4,7 @@
 //! ```text
 //! <cache>/              $AIRLIFT_TOOLS, else airlift-tools in the user's cache
 //! ├── lock              held while anything is installed
+//! ├── cargo-fuzz-<version>/
 //! ├── go-<key>/         the Go toolchain, only where PATH has none that is new enough
 //! └── <key>/bin/        what tools/go.mod pins; <key> is a hash of the pins
 //! ```
@@ -51,11 +52,7 @@ pub(crate) fn run() -> Result {
 /// Installs what is not there yet. What fails is listed in the toolbox and does not stop the rest.
 pub(crate) fn install() -> Result<Toolbox> {
     let pins = go::Pins::read()?;
-    let home = match variable("AIRLIFT_TOOLS") {
-        Some(folder) => PathBuf::from(folder),
-        None => cache("airlift-tools")?,
-    };
-    fs_err::create_dir_all(&home)?;
+    let home = home()?;
     let bin = go::bin(&home, &pins);
     let mut missing = Vec::new();
     if !debian::missing().is_empty() || !bin.is_dir() {
@@ -67,6 +64,16 @@ pub(crate) fn install() -> Result<Toolbox> {
     let mut rows = debian::rows();
     rows.extend(go::rows(&home, &pins));
     Ok(Toolbox { bin, rows, missing })
+}
+
+/// The folder that everything is installed into.
+pub(crate) fn home() -> Result<PathBuf> {
+    let home = match variable("AIRLIFT_TOOLS") {
+        Some(folder) => PathBuf::from(folder),
+        None => cache("airlift-tools")?,
+    };
+    fs_err::create_dir_all(&home)?;
+    Ok(home)
 }
 
 impl Toolbox {
