@@ -305,7 +305,8 @@ pub fn cosign_tags(digest: &Digest) -> [String; 3] {
 /// The digest that a cosign tag is about, if it is one.
 pub fn cosign_subject(tag: &str) -> Option<Digest> {
     let stem = COSIGN_SUFFIXES.iter().find_map(|suffix| tag.strip_suffix(suffix))?;
-    stem.replacen('-', ":", 1).parse().ok()
+    let (algorithm, hex) = stem.split_once('-')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 #[cfg(test)]
@@ -407,6 +408,7 @@ mod tests {
             assert_eq!(cosign_subject(&tag), Some(digest(7)), "{tag}");
         }
         assert_eq!(cosign_subject("v1.sig"), None);
+        assert_eq!(cosign_subject(&format!("{}.sig", digest(7))), None, "a digest is no tag");
         assert_eq!(cosign_subject(&referrers_tag(&digest(7))), None);
     }
 
