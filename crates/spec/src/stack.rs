@@ -77,6 +77,8 @@ pub enum StackError {
     Reference { line: u64, text: String, source: ParseReferenceError },
     #[error("line {line}: `{kind}:` sources are not supported by this version of airlift")]
     Unsupported { line: u64, kind: String },
+    #[error("it wants nothing: `sources:` is absent or empty")]
+    Empty,
 }
 
 impl crate::Explain for StackError {
@@ -90,6 +92,9 @@ impl crate::Explain for StackError {
             Self::Unsupported { .. } => Some("list its images as `image:` sources".to_owned()),
             Self::Reference { text, .. } => {
                 text.split_once("://").map(|(scheme, _)| format!("leave out `{scheme}://`"))
+            }
+            Self::Empty => {
+                Some("list what to carry, like `sources: [{image: quay.io/org/app:1}]`".to_owned())
             }
             Self::Yaml(_) | Self::Value { .. } => None,
         }
@@ -167,6 +172,9 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
     }
     let platforms = wire.platforms.map_or(Ok(Platforms::All), platforms)?;
     let sources = wire.sources.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    if sources.is_empty() {
+        return Err(StackError::Empty);
+    }
     refuse_twins(&sources)?;
     Ok(Stack { name: wire.name.value, platforms, sources, exclude: wire.exclude })
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use airlift_registry::client::ClientError;
 use airlift_spec::oci::ManifestError;
+use airlift_spec::stack::Source;
 use airlift_spec::{Class, Digest, Explain, Platforms};
 use airlift_store::StoreError;
 
@@ -35,6 +36,9 @@ pub enum UpstreamError {
     StoreItself(#[source] StoreError),
     #[error("failed to read `{path}`")]
     Read { path: String, source: io::Error },
+    /// What is wrong with a file or folder that the stack names, and where it does.
+    #[error("line {line}: `{written}` cannot be carried")]
+    Source { line: u64, written: String, source: Box<UpstreamError> },
     #[error("`{path}` {problem}")]
     Local { path: String, problem: String, help: Option<String> },
     /// A blob that another artifact wants too could not be brought.
@@ -59,6 +63,7 @@ impl Explain for UpstreamError {
             Self::Manifest { source, .. } => source.class(),
             Self::Client { source, .. } => source.class(),
             Self::Store { source, .. } | Self::StoreItself(source) => source.class(),
+            Self::Source { source, .. } => source.class(),
             Self::Shared { class, .. } => *class,
             Self::Unpinned { .. } => Class::Findings,
             Self::Cancelled => Class::Cancelled,
@@ -70,6 +75,7 @@ impl Explain for UpstreamError {
             Self::Manifest { source, .. } => source.help(),
             Self::Client { source, .. } => source.help(),
             Self::Store { source, .. } | Self::StoreItself(source) => source.help(),
+            Self::Source { source, .. } => source.help(),
             Self::Local { help, .. } => help.clone(),
             Self::Unpinned { .. } => {
                 Some("run `airlift resolve` where the registry can be reached".to_owned())
@@ -84,6 +90,12 @@ impl Explain for UpstreamError {
 }
 
 impl UpstreamError {
+    /// This error with the place in the stack that led to it.
+    pub(crate) fn at(self, source: &Source) -> Self {
+        let (line, written) = (source.line, source.written.clone());
+        Self::Source { line, written, source: Box::new(self) }
+    }
+
     /// Whether nothing else can go on either: the store is broken, the user said stop, or we made a mistake.
     pub fn stops_everything(&self) -> bool {
         matches!(self.class(), Class::Storage | Class::Cancelled | Class::Bug)

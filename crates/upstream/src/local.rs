@@ -60,13 +60,33 @@ pub(crate) struct Place {
 }
 
 /// The digests of all local files that decide what `stack` means, as the lock records them.
+///
+/// # Errors
+///
+/// A file that cannot be read, with the line of the stack that names it.
 pub fn inputs(stack: &Stack, base: &Path) -> Result<BTreeMap<String, Digest>, UpstreamError> {
-    let files = stack.wanted_sources().filter_map(|source| match &source.origin {
-        stack::Origin::Registry => None,
-        stack::Origin::OciLayout { path, .. } => Some((path, base.join(path).join("index.json"))),
-        stack::Origin::DockerArchive { path } => Some((path, base.join(path))),
-    });
-    files.map(|(name, file)| Ok((name.clone(), hash_file(&file)?))).collect()
+    hashed(stack, base).map(|(source, input)| input.map_err(|err| err.at(source))).collect()
+}
+
+/// The same without the files that cannot be read: each fails its own source, when that is pinned.
+pub(crate) fn readable_inputs(stack: &Stack, base: &Path) -> BTreeMap<String, Digest> {
+    hashed(stack, base).filter_map(|(_, input)| input.ok()).collect()
+}
+
+type Input = Result<(String, Digest), UpstreamError>;
+
+fn hashed<'a>(
+    stack: &'a Stack,
+    base: &'a Path,
+) -> impl Iterator<Item = (&'a stack::Source, Input)> {
+    stack.wanted_sources().filter_map(move |source| {
+        let (path, file) = match &source.origin {
+            stack::Origin::Registry => return None,
+            stack::Origin::OciLayout { path, .. } => (path, base.join(path).join("index.json")),
+            stack::Origin::DockerArchive { path } => (path, base.join(path)),
+        };
+        Some((source, hash_file(&file).map(|digest| (path.clone(), digest))))
+    })
 }
 
 fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {

@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
-use crate::local::{LocalImage, inputs};
+use crate::local::{LocalImage, readable_inputs};
 use crate::origin::Origin;
 use crate::{ArtifactFailure, UpstreamError, blocking};
 
@@ -83,7 +83,7 @@ pub struct Resolution {
 ///
 /// # Errors
 ///
-/// Only what stops everything: a broken store, a local file that cannot be read, a cancellation.
+/// Only what stops everything: a broken store, a cancellation.
 pub async fn resolve(
     stack: &Stack,
     before: Option<&Lock>,
@@ -101,8 +101,8 @@ pub async fn resolve(
     let inputs = {
         let (stack, base) = (stack.clone(), upstream.base.clone());
         // A large archive takes its time to hash; whoever stops us does not wait for it.
-        let hashed = ctx.cancel.run_until_cancelled(blocking(move || inputs(&stack, &base)));
-        hashed.await.ok_or(UpstreamError::Cancelled)??
+        let hashed = blocking(move || readable_inputs(&stack, &base));
+        ctx.cancel.run_until_cancelled(hashed).await.ok_or(UpstreamError::Cancelled)?
     };
     let work = futures::stream::iter(sources)
         .map(|source| run.source(source))
@@ -212,7 +212,7 @@ impl Run<'_> {
     async fn origin(&self, source: &Source) -> Result<(Origin, Option<Digest>), UpstreamError> {
         let (owned, base) = (source.clone(), self.upstream.base.clone());
         let open = move || LocalImage::open(&owned.origin, &owned.reference, &base);
-        if let Some(image) = blocking(open).await? {
+        if let Some(image) = blocking(open).await.map_err(|err| err.at(source))? {
             let root = image.root().digest;
             return Ok((Origin::Local(Arc::new(image)), Some(root)));
         }

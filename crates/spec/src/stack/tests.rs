@@ -44,6 +44,13 @@ fn a_newer_file_is_told_from_a_wrong_one() {
 }
 
 #[test]
+fn a_stack_that_wants_nothing_is_refused() {
+    for sources in ["", "sources:\n", "sources: []\n"] {
+        refused(&format!("{HEAD}{sources}"), "wants nothing");
+    }
+}
+
+#[test]
 fn mistakes_name_their_line() {
     refused(&format!("{HEAD}sources:\n  - image: UPPER/case\n"), "line 4");
     refused(

@@ -16,6 +16,12 @@ use super::{
 };
 use crate::UpstreamError;
 
+/// What a tar is made of.
+const BLOCK_BYTES: u64 = 512;
+
+/// The remedy for an archive that ends too early.
+const AGAIN: &str = "copy it again, or make it anew with `docker save`";
+
 /// An archive, understood.
 pub(super) struct Found {
     pub(super) root: Descriptor,
@@ -41,6 +47,13 @@ struct ManifestWire {
     media_type: &'static str,
     config: Descriptor,
     layers: Vec<Descriptor>,
+}
+
+/// What lies in an archive.
+struct Members {
+    by_name: BTreeMap<String, Member>,
+    /// Nothing stands behind the last member, where a tar has two empty blocks.
+    has_no_end: bool,
 }
 
 enum Member {
@@ -127,17 +140,26 @@ fn compression(magic: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn members(
-    path: &Path,
-    file: &mut (impl Read + Seek),
-) -> Result<BTreeMap<String, Member>, UpstreamError> {
+fn members(path: &Path, file: &mut (impl Read + Seek)) -> Result<Members, UpstreamError> {
     let not_tar =
         |err: io::Error| wrong(path, format!("is not a `docker save` archive ({err})"), None);
+    let length = file.seek(io::SeekFrom::End(0)).map_err(|source| read_error(path, source))?;
+    file.rewind().map_err(|source| read_error(path, source))?;
     let from = Budget { from: BufReader::new(file), left: MAX_HEADER_BYTES };
     let mut archive = tar::Archive::new(from);
-    let mut members = BTreeMap::new();
+    let (mut members, mut end) = (BTreeMap::new(), 0);
     for entry in archive.entries_with_seek().map_err(not_tar)? {
-        let entry = entry.map_err(not_tar)?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(_) if length - end < BLOCK_BYTES && end > 0 => return Err(cut_short(path)),
+            Err(err) => return Err(not_tar(err)),
+        };
+        // Members are skipped by seeking, which leads behind the end of a file without a word.
+        let size = entry.size().checked_next_multiple_of(BLOCK_BYTES).unwrap_or(u64::MAX);
+        end = entry.raw_file_position().saturating_add(size);
+        if end > length {
+            return Err(cut_short(path));
+        }
         if members.len() >= MAX_MEMBERS {
             return Err(wrong(path, format!("has more than {MAX_MEMBERS} members"), None));
         }
@@ -155,28 +177,29 @@ fn members(
             members.insert(name, Member::Link(target));
         }
     }
-    Ok(members)
+    Ok(Members { by_name: members, has_no_end: end == length })
 }
 
-fn place(
-    path: &Path,
-    members: &BTreeMap<String, Member>,
-    name: &str,
-) -> Result<Place, UpstreamError> {
+fn cut_short(path: &Path) -> UpstreamError {
+    wrong(path, "is cut short".to_owned(), Some(AGAIN.to_owned()))
+}
+
+fn place(path: &Path, members: &Members, name: &str) -> Result<Place, UpstreamError> {
     let mut at = clean(name);
     // A link leads to a file; longer chains are not something any tool writes.
     for _ in 0..4 {
-        match members.get(&at) {
+        match members.by_name.get(&at) {
             Some(Member::File(place)) => return Ok(*place),
             Some(Member::Link(target)) => at.clone_from(target),
             None => break,
         }
     }
-    Err(wrong(
-        path,
-        format!("has no member `{name}`"),
-        Some("make it anew with `docker save`".to_owned()),
-    ))
+    let problem = format!("has no member `{name}`");
+    if members.has_no_end {
+        let problem = format!("{problem} and no end: it is cut short");
+        return Err(wrong(path, problem, Some(AGAIN.to_owned())));
+    }
+    Err(wrong(path, problem, Some("make it anew with `docker save`".to_owned())))
 }
 
 /// `./a//b` and `a/b` are one name.
