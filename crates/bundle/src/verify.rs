@@ -71,11 +71,10 @@ pub fn verify(
 ) -> Result<Verified, BundleError> {
     let mut hurt = files::look(bundle);
     let jobs = jobs(bundle, options.depth, &hurt);
-    let total_bytes = bundle.volumes().iter().filter(|volume| volume.is_here());
     ctx.events.emit(Event::PhaseStarted {
         phase: "verify",
         items: jobs.len() as u64,
-        total_bytes: total_bytes.map(Volume::size_bytes).sum(),
+        total_bytes: here(bundle, &hurt).map(Volume::size_bytes).sum(),
     });
     let found = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
@@ -100,12 +99,20 @@ pub fn verify(
     Ok(report(bundle, hurt))
 }
 
-/// What is wrong with a volume.
+/// The volumes that can be read, under whatever name.
+fn here<'a>(bundle: &'a TrustedBundle, hurt: &'a Hurt) -> impl Iterator<Item = &'a Volume> {
+    let is_read = |volume: &&Volume| volume.is_here() && !hurt.lost.contains(&volume.ordinal());
+    bundle.volumes().iter().filter(is_read).chain(&hurt.misnamed)
+}
+
+/// What is wrong with the volumes.
 #[derive(Debug, Default)]
 struct Hurt {
     findings: Vec<Finding>,
-    /// Volumes that are not here, or are not themselves.
+    /// Volumes that are not here under their name, or are not themselves.
     lost: BTreeSet<u32>,
+    /// Those among them that lie under another name: they are checked there.
+    misnamed: Vec<Volume>,
     damage: Vec<Damage>,
 }
 
@@ -135,7 +142,7 @@ enum Job<'a> {
 }
 
 /// The jobs in the order of the volumes, so that a disk is read from front to back.
-fn jobs<'a>(bundle: &'a TrustedBundle, depth: Depth, hurt: &Hurt) -> Vec<Job<'a>> {
+fn jobs<'a>(bundle: &'a TrustedBundle, depth: Depth, hurt: &'a Hurt) -> Vec<Job<'a>> {
     let mut by_volume: BTreeMap<u32, Vec<&Member>> = BTreeMap::new();
     let mut split = Vec::new();
     for (piece, member, part) in in_volume_order(bundle.table().members()) {
@@ -145,10 +152,9 @@ fn jobs<'a>(bundle: &'a TrustedBundle, depth: Depth, hurt: &Hurt) -> Vec<Job<'a>
             _ => {}
         }
     }
-    let is_here = |volume: &Volume| volume.is_here() && !hurt.lost.contains(&volume.ordinal());
     let is_summed = |volume: &Volume| volume.sums().is_some();
     let mut jobs = Vec::new();
-    for volume in bundle.volumes().iter().filter(|volume| is_here(volume)) {
+    for volume in here(bundle, hurt) {
         if depth == Depth::Sums && is_summed(volume) {
             jobs.extend((0..volume.chunk_count()).map(|chunk| Job::Chunk { volume, chunk }));
         } else {
@@ -163,7 +169,9 @@ fn jobs<'a>(bundle: &'a TrustedBundle, depth: Depth, hurt: &Hurt) -> Vec<Job<'a>
     for member in split {
         let volumes = volumes_of(member);
         let is_wanted = depth == Depth::Digests || volumes.iter().any(|volume| !is_summed(volume));
-        if is_wanted && volumes.iter().all(|volume| is_here(volume)) {
+        // What is misnamed counts as here once it is renamed; the parts are checked by their sums until then.
+        let is_here = |volume: &&Volume| volume.is_here() && !hurt.lost.contains(&volume.ordinal());
+        if is_wanted && volumes.iter().all(is_here) {
             jobs.push(Job::Split { member });
         }
     }
@@ -205,12 +213,14 @@ fn report(bundle: &TrustedBundle, mut hurt: Hurt) -> Verified {
     hurt.damage.sort();
     hurt.damage.dedup();
     damage::blame_chunks_first(bundle, &mut hurt.damage);
-    let mut broken = hurt.lost.clone();
+    let bytes = here(bundle, &hurt).map(Volume::size_bytes).sum();
+    let misnamed: BTreeSet<u32> = hurt.misnamed.iter().map(Volume::ordinal).collect();
+    let gone = &hurt.lost - &misnamed;
+    let mut broken = gone.clone();
     broken.extend(hurt.damage.iter().map(Damage::volume));
     let mut findings = hurt.findings;
-    findings.extend(damage::findings(bundle, &hurt.lost, &hurt.damage));
+    findings.extend(damage::findings(bundle, &gone, &hurt.damage));
     findings.extend(bundle.volumes().iter().filter_map(damage::mended));
-    let here = bundle.volumes().iter().filter(|volume| volume.is_here());
     Verified {
         name: bundle.root().name.clone(),
         root: bundle.digest(),
@@ -218,7 +228,7 @@ fn report(bundle: &TrustedBundle, mut hurt: Hurt) -> Verified {
         cut_again: cut_again_line(&broken, &bundle.digest()),
         broken: broken.into_iter().collect(),
         volumes: bundle.volumes().len() as u64,
-        bytes: here.map(Volume::size_bytes).sum(),
+        bytes,
     }
 }
 

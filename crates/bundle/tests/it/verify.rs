@@ -139,8 +139,56 @@ fn missing_truncated_and_swapped_volumes_are_told_by_name() {
             ("volume-renamed", "demo.00004.tar"),
         ]
     );
-    assert_eq!(verified.broken, [1, 2, 3, 4]);
-    assert!(verified.cut_again.unwrap().contains("--volumes 1,2,3,4 --root sha256:"));
+    // What is whole under another name needs a new name, and nothing else.
+    assert_eq!(verified.broken, [1, 2]);
+    assert!(verified.cut_again.unwrap().contains("--volumes 1,2 --root sha256:"));
+}
+
+#[test]
+fn renamed_and_swapped_volumes_that_are_whole_need_names_and_no_cutting() {
+    let world = world();
+    let folder = world.create("out");
+    let volume = |name: &str| folder.join(name);
+    let renames = [
+        ("demo.00001.tar", "first.tar"),
+        ("demo.00002.tar", "x"),
+        ("demo.00003.tar", "demo.00002.tar"),
+    ];
+    for (from, to) in renames.into_iter().chain([("x", "demo.00003.tar")]) {
+        fs_err::rename(volume(from), volume(to)).unwrap();
+    }
+    for verified in [check(&folder), check_deep(&folder)] {
+        let objects = ["demo.00002.tar", "demo.00003.tar", "first.tar"];
+        assert_eq!(codes(&verified), objects.map(|object| ("volume-renamed", object)));
+        assert!(verified.findings.iter().all(|one| one.severity == airlift_spec::Severity::Error));
+        assert!(verified.findings[2].message.contains("rename it to demo.00001.tar"));
+        assert_eq!((verified.broken.len(), verified.cut_again), (0, None));
+        let all: u64 = open(&folder).root().volumes.iter().sum();
+        assert_eq!(verified.bytes, all, "not every byte was checked");
+    }
+    // Damage is found under whatever name.
+    flip(&volume("first.tar"), 3_000);
+    let verified = check(&folder);
+    assert!(codes(&verified).contains(&("chunk-damaged", "demo.00001.tar")), "{verified:#?}");
+    assert_eq!(verified.broken, [1]);
+}
+
+#[test]
+fn a_name_that_another_volume_has_taken_says_that_its_own_is_not_here() {
+    let world = world();
+    let folder = world.create("out");
+    let [one, two] = [1, 2].map(|ordinal| folder.join(format!("demo.{ordinal:05}.tar")));
+    fs_err::copy(&two, &one).unwrap();
+    fs_err::copy(&two, folder.join("copy.tar")).unwrap();
+    let verified = check(&folder);
+    let found = codes(&verified);
+    assert_eq!(found[..2], [("volume-renamed", "demo.00001.tar"), ("volume-renamed", "copy.tar")]);
+    assert!(verified.findings[0].message.contains("is not here"), "{verified:#?}");
+    assert!(
+        verified.findings[1].message.contains("it is a copy of demo.00002.tar"),
+        "{verified:#?}"
+    );
+    assert_eq!(verified.broken, [1]);
 }
 
 #[test]
