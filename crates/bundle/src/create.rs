@@ -16,7 +16,7 @@ use airlift_store::Store;
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::cut::{Contents, Cutter};
+use crate::cut::{Chunks, Contents, Cutter};
 use crate::gather::{Delivered, Rules, gather};
 use crate::keep::{self, Kept};
 use crate::media::{Medium, assign, everywhere_bytes};
@@ -359,7 +359,8 @@ impl Run<'_> {
 
 /// Cuts volumes of an earlier bundle again, from the store alone, and checks each against the sums it had.
 ///
-/// Needs no lock and no key: what was signed then is copied beside them.
+/// Needs no lock and no key: what was signed then is copied beside them. A volume that lies there whole is read and
+/// left alone.
 pub fn cut_again(
     store: &Store,
     root: &Digest,
@@ -373,7 +374,7 @@ pub fn cut_again(
         return Err(BundleError::NoSuchVolume { ordinal });
     }
     // Refuses a folder with another bundle of this name.
-    Medium::look(to, &kept.root, root, 0)?;
+    let medium = Medium::look(to, &kept.root, root, 0)?;
     for name in [kept.root.file_name(), kept.root.table_file()] {
         kept.copy(&name, to)?;
     }
@@ -385,26 +386,38 @@ pub fn cut_again(
         running: BTreeMap::new(),
         follows_parts: false,
     };
-    let mut volumes = Vec::new();
-    for ordinal in ordinals.iter().copied() {
-        let file = to.join(kept.root.volume_file(ordinal));
-        let known = keep::sums(&kept.folder, &kept.root, root, ordinal)?;
-        let never = || BundleError::NeverFinished { volume: kept.root.volume_file(ordinal) };
-        let known = known.ok_or_else(never)?;
-        let partial = disk::partial_path(&file);
-        if cutter.cut(ordinal, &partial, ctx)? != known.sha256 {
-            return Err(cutter.blame(ordinal));
-        }
-        cutter.publish(ordinal, &partial, &file, ctx)?;
-        kept.copy(&kept.root.sums_file(ordinal), to)?;
-        let size = known.size;
-        volumes.push(CreatedVolume { ordinal, file, size, is_kept: false });
-    }
-    let bytes_written = volumes.iter().map(|volume| volume.size).sum();
+    let again = |ordinal: &u32| kept.cut_again(*ordinal, &medium, &mut cutter, ctx);
+    let volumes = ordinals.iter().map(again).collect::<Result<Vec<_>, _>>()?;
+    let fresh = volumes.iter().filter(|volume| !volume.is_kept);
+    let bytes_written = fresh.map(|volume| volume.size).sum();
     Ok(Created { name: kept.root.name.clone(), root: *root, volumes, bytes_written })
 }
 
 impl Kept {
+    fn cut_again(
+        &self,
+        ordinal: u32,
+        medium: &Medium,
+        cutter: &mut Cutter<'_>,
+        ctx: &Ctx,
+    ) -> Result<CreatedVolume, BundleError> {
+        let name = self.root.volume_file(ordinal);
+        let known = keep::sums(&self.folder, &self.root, &self.digest, ordinal)?;
+        let known = known.ok_or(BundleError::NeverFinished { volume: name.clone() })?;
+        let (file, size) = (medium.folder.join(name), known.size);
+        // Its size and its marker say nothing of a flipped byte, which may be why it is cut again.
+        let is_kept = medium.present.contains(&ordinal) && has_sums(&file, &known.sha256)?;
+        if !is_kept {
+            let partial = disk::partial_path(&file);
+            if cutter.cut(ordinal, &partial, ctx)? != known.sha256 {
+                return Err(cutter.blame(ordinal));
+            }
+            cutter.publish(ordinal, &partial, &file, ctx)?;
+        }
+        self.copy(&self.root.sums_file(ordinal), &medium.folder)?;
+        Ok(CreatedVolume { ordinal, file, size, is_kept })
+    }
+
     /// Copies a small file and its signatures to `folder`.
     fn copy(&self, name: &str, folder: &Path) -> Result<(), BundleError> {
         for path in self.with_signatures(name)? {
@@ -428,6 +441,23 @@ impl Cutter<'_> {
             }
         }
         BundleError::CutDiffers { volume: self.root.volume_file(ordinal) }
+    }
+}
+
+/// Whether the chunks of a volume's file have these sums. A disk that cannot be read is as bad as other bytes.
+fn has_sums(file: &Path, sums: &[[u8; 32]]) -> Result<bool, BundleError> {
+    let doing = || BundleError::disk(format!("failed to open {}", file.display()));
+    let file = fs::File::open(file).map_err(doing())?;
+    let (mut chunks, mut frame, mut offset) = (Chunks::default(), vec![0; 1 << 20], 0);
+    loop {
+        match disk::read_full_at(&file, &mut frame, offset) {
+            Err(_) => return Ok(false),
+            Ok(0) => return Ok(chunks.finish() == sums),
+            Ok(count) => {
+                chunks.update(&frame[..count]);
+                offset += count as u64;
+            }
+        }
     }
 }
 

@@ -261,6 +261,20 @@ fn what_verify_says_to_cut_again_makes_the_bundle_whole_without_lock_or_key() {
 }
 
 #[test]
+fn cutting_again_in_place_mends_what_is_damaged_and_leaves_the_rest_alone() {
+    let world = world();
+    let folder = world.create("out");
+    let before = files(&folder);
+    flip(&folder.join("demo.00002.tar"), 3000);
+    let root = open(&folder).digest();
+    let cut = cut_again(&world.store, &root, &[1, 2, 3], &folder, &Ctx::default()).unwrap();
+    let kept: Vec<bool> = cut.volumes.iter().map(|volume| volume.is_kept).collect();
+    assert_eq!(kept, [true, false, true]);
+    assert_eq!(cut.bytes_written, cut.volumes[1].size);
+    assert_eq!(files(&folder), before);
+}
+
+#[test]
 fn cancelling_stops_it() {
     let world = world();
     let folder = world.create("out");
