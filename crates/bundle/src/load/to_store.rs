@@ -4,7 +4,7 @@
 //! after the other, and pushes from the store when it is complete.
 //!
 //! **Order.** The root comes first and names every blob of the bundle, so that nothing which is here before its
-//! manifest is collected as garbage. `index.json` comes last.
+//! manifest, or before its lock, is collected as garbage. `index.json` comes last.
 //! **Checks.** A piece is checked against the signed sums of its volume before it is written, and the finished blob
 //! against its digest before it is published; both are done by whoever reads and writes, not here.
 //! **Crash.** Pieces that were written stay, and the next run fills the gaps.
@@ -46,6 +46,7 @@ pub async fn load_to_store(
     let load = ToStore { sources, store, options, ctx, tally: &tally };
     let bundles = load.bundles();
     load.write_roots(&bundles, Keeps::Everything).await?;
+    load.keep_without_lock(&bundles).await?;
     let mut took = load.take_members(&bundles).await?;
     let mut artifacts = Vec::new();
     let mut findings = sources.without_lock().to_vec();
@@ -139,6 +140,21 @@ impl ToStore<'_> {
             if keeps == Keeps::Everything {
                 self.blocking(move |store| store.put(digest, text.as_bytes())).await?;
                 self.put_small(small).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A bundle whose volume 00000 is not here gives blobs and no lock: its stacks keep all that it names, beside
+    /// what they kept before, until a load has the lock.
+    async fn keep_without_lock(&self, bundles: &[Arc<TrustedBundle>]) -> Result<(), LoadError> {
+        for bundle in bundles {
+            let members = bundle.table().members().iter().filter(|member| member.name.is_none());
+            let blobs: BTreeSet<Digest> = members.map(|member| member.digest).collect();
+            let is_known = |stack: &str| self.sources.locks().iter().any(|it| it.stack == stack);
+            for stack in bundle.root().stacks.iter().filter(|stack| !is_known(&stack.name)) {
+                let (stack, blobs) = (stack.name.clone(), blobs.clone());
+                self.blocking(move |store| keep_also(store, stack, &blobs)).await?;
             }
         }
         Ok(())
@@ -383,6 +399,19 @@ async fn run_blocking<T: Send + 'static>(
         // The runtime is going down.
         Err(_) => Err(TakeError::Cancelled),
     }
+}
+
+/// Adds `blobs` to what the stack's root keeps, behind the lock that stands first there.
+fn keep_also(store: &Store, stack: String, blobs: &BTreeSet<Digest>) -> Result<(), StoreError> {
+    let standing = store.read_root(&stack)?;
+    let empty = || Root { stack, artifacts: Vec::new(), blobs: Vec::new() };
+    let mut root = standing.unwrap_or_else(empty);
+    let new = blobs - &root.blobs.iter().copied().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    root.blobs.extend(new);
+    store.write_root(&root)
 }
 
 /// Whether the bundle was made from this lock.

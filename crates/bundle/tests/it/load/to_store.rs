@@ -85,6 +85,49 @@ async fn garbage_collection_between_two_disks_keeps_what_came() {
 }
 
 #[tokio::test]
+async fn blobs_that_come_before_their_lock_are_kept_until_it_comes() {
+    let world = world();
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let disk = media.disk(&folder, &[1, 2, 3]);
+    fs_err::remove_file(disk.join("demo.00000.tar")).unwrap();
+    for _ in 0..2 {
+        let report = load(&media.sources(&[&disk]).await, &store).await;
+        assert_eq!(report.class(), Some(Class::Findings), "{report:#?}");
+        assert_eq!(report.findings[0].code, "volume-missing");
+    }
+    assert_eq!(store.gc(false, &Ctx::default()).unwrap().removed_blobs, 0);
+
+    let report = load(&media.sources(&[&media.disk(&folder, &[4, 5, 6])]).await, &store).await;
+    assert_eq!(report.class(), None, "{report:#?}");
+    assert!(is_complete(&world, &store));
+    assert_eq!(store.roots().unwrap()[0].blobs.len(), 2, "the lock and its findings");
+}
+
+#[tokio::test]
+async fn what_a_stack_kept_before_stays_when_only_its_next_blobs_are_here() {
+    let mut world = world();
+    let media = Media::new();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let january = media.cut(&world, "demo", VOLUME, None);
+    assert_eq!(load(&media.sources(&[&january]).await, &store).await.class(), None);
+    world.pin("demo", "quay.io/org/new:1", &samples::image(7, &[9_000]));
+    let february = Media::new();
+    let folder = february.cut(&world, "demo", VOLUME, None);
+    fs_err::remove_file(folder.join("demo.00000.tar")).unwrap();
+    load(&february.sources(&[&folder]).await, &store).await;
+    store.gc(false, &Ctx::default()).unwrap();
+    let kept = vec![Content::Store(Arc::new(store))];
+    let kept = Sources::open(kept, &Ctx::default()).await.unwrap();
+    let named: Vec<_> =
+        kept.locks()[0].artifacts.iter().map(|it| it.reference.to_string()).collect();
+    assert!(named.contains(&LARGE.to_owned()) && named.len() == 2, "{named:?}");
+}
+
+#[tokio::test]
 async fn a_second_load_writes_nothing() {
     let world = world();
     let media = Media::new();
