@@ -105,6 +105,12 @@ impl Target {
         Repository { host: self.host.clone(), path: path.to_owned() }
     }
 
+    /// Some registries say of what is not there yet to nobody but those who may push.
+    pub(crate) fn will_be_pushed_to(&self) -> Result<(), LoadError> {
+        let told = self.client.will_push_to(&self.host);
+        told.map_err(|source| self.asked("its repositories", source))
+    }
+
     pub(crate) fn asked(&self, what: &str, source: ClientError) -> LoadError {
         LoadError::Ask { registry: self.host.clone(), what: what.to_owned(), source }
     }

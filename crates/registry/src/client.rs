@@ -390,6 +390,14 @@ impl Client {
         stoppable(ctx, self.shared.delete_manifest(&endpoint, wanted, ctx)).await
     }
 
+    /// From now on asks this registry for tokens with the right to push, whatever they are for: some answer 401
+    /// about a repository that is not there yet to who may only pull.
+    pub fn will_push_to(&self, host: &str) -> Result<(), ClientError> {
+        let nowhere = Repository { host: host.to_owned(), path: String::new() };
+        self.shared.writer(&nowhere)?.host.auth.will_push();
+        Ok(())
+    }
+
     /// Whether the registry answers and takes our credentials.
     pub async fn ping(&self, host: &str, ctx: &Ctx) -> Result<(), ClientError> {
         let nowhere = Repository { host: host.to_owned(), path: String::new() };

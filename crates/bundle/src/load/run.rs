@@ -40,6 +40,7 @@ pub async fn run(
     options: &LoadOptions,
     ctx: &Ctx,
 ) -> Result<LoadReport, LoadError> {
+    target.will_be_pushed_to()?;
     let tally = Tally::default();
     let load = Load {
         plan,

@@ -49,6 +49,7 @@ async fn survey(
     let locks = sources.locks();
     let wishes = wish::list(locks, &target.prefix, target.layout, options.sparse);
     let wishes = wishes.map_err(LoadError::Placement)?;
+    target.will_be_pushed_to()?;
     let mut states = BTreeMap::new();
     for lock in locks {
         let Some(kept) = receipt::read(target, &lock.stack, ctx).await? else { continue };

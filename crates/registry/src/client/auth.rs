@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,6 +123,8 @@ pub(crate) struct HostAuth {
     tokens: Mutex<Vec<(Scope, Arc<Slot>)>>,
     /// What a challenge asked for beyond what we would have.
     wanted: Mutex<Scope>,
+    /// Somebody is going to push here.
+    will_push: AtomicBool,
 }
 
 /// A place for one token; whoever holds the lock asks for it.
@@ -171,6 +173,25 @@ pub(crate) fn basic_header(user: &str, password: &Secret<String>) -> HeaderValue
 }
 
 impl HostAuth {
+    /// From now on questions are asked with the right to push.
+    pub(crate) fn will_push(&self) {
+        self.will_push.store(true, Ordering::Relaxed);
+    }
+
+    /// The right to ask for, where `asked` would do for the request alone.
+    ///
+    /// Registries that make a repository with its first push hide what is not there from who may only pull: they
+    /// answer 401 where they answer 404 to somebody who may push.
+    pub(crate) fn right_for(&self, asked: &Scope) -> Scope {
+        let mut scope = asked.clone();
+        if self.will_push.load(Ordering::Relaxed)
+            && let [(repository, _)] = asked.0.iter().collect::<Vec<_>>()[..]
+        {
+            scope.extend(&Scope::push(repository));
+        }
+        scope
+    }
+
     pub(crate) fn scheme(&self) -> Option<Scheme> {
         lock(&self.scheme).clone()
     }

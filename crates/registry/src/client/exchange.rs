@@ -135,9 +135,10 @@ impl Shared {
         ask: &Ask<'_>,
     ) -> Result<Answer, ClientError> {
         let host = &endpoint.host;
+        let scope = host.auth.right_for(&ask.scope);
         let mut first = self.discover(endpoint, ask).await?;
         for attempt in 1.. {
-            let (proof, header) = self.prove(endpoint, &ask.scope).await?;
+            let (proof, header) = self.prove(endpoint, &scope).await?;
             let answer = self.through_window(host, ask, header.as_ref()).await;
             if let Some(been_there) = first.as_mut() {
                 **been_there = true;
@@ -154,7 +155,7 @@ impl Shared {
             let known = self.credentials.find(&host.name, &endpoint.repository).await?;
             let has_password = known.as_ref().and_then(Credential::basic_header).is_some();
             let headers = answer.response.headers();
-            let better = host.auth.refused(proof, &ask.scope, headers, has_password).await;
+            let better = host.auth.refused(proof, &scope, headers, has_password).await;
             if !better || attempt >= MAX_PROOFS {
                 return Ok(answer);
             }

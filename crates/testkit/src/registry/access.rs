@@ -43,6 +43,8 @@ pub struct Bearer {
     pub expires_in_seconds: Option<u64>,
     /// Repositories to which nobody gets access: there is a token, but it does not say so.
     pub denied: BTreeSet<String>,
+    /// Who only wants to pull gets no access to a repository that is not there, as if it were somebody else's.
+    pub hides_absent: bool,
 }
 
 impl Credentials {
@@ -168,8 +170,11 @@ pub(super) fn token(shared: &Shared, state: &mut State, call: &Call, body: &[u8]
         return *unauthorized("Basic realm=\"fake\"");
     }
     let asked = fields.iter().filter(|(name, _)| name == "scope").map(|(_, value)| value.as_str());
-    let scopes = asked.flat_map(|scope| scope.split(' ')).flat_map(|it| granted(bearer, it));
-    let scopes = scopes.filter(|scope| is_known || scope.ends_with(":pull")).collect();
+    let is_there = |name: &str| state.repositories.contains_key(name);
+    let scopes = asked.flat_map(|scope| scope.split(' '));
+    let scopes = scopes.flat_map(|scope| granted(bearer, scope, is_there));
+    let scopes = scopes.filter(|scope| is_known || scope.ends_with(":pull"));
+    let scopes: BTreeSet<String> = scopes.collect();
     let token = state.tokens.issue(scopes, bearer.uses);
     let mut answer = json!({"token": token, "access_token": token});
     if let Some(seconds) = bearer.expires_in_seconds {
@@ -196,10 +201,11 @@ fn posted_credentials_are_good(bearer: &Bearer, form: &[(String, String)]) -> bo
 }
 
 /// `repository:NAME:pull,push` as one scope an action, without what is denied.
-fn granted(bearer: &Bearer, scope: &str) -> Vec<String> {
+fn granted(bearer: &Bearer, scope: &str, is_there: impl Fn(&str) -> bool) -> Vec<String> {
     let Some((resource, actions)) = scope.rsplit_once(':') else { return Vec::new() };
     let name = resource.strip_prefix("repository:").unwrap_or(resource);
-    if bearer.denied.contains(name) {
+    let is_hidden = bearer.hides_absent && actions == "pull" && !is_there(name);
+    if is_hidden || bearer.denied.contains(name) {
         return Vec::new();
     }
     actions.split(',').map(|action| format!("{resource}:{action}")).collect()

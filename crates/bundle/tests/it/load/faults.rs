@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use airlift_bundle::load::{self, Fate, LoadError};
 use airlift_spec::{Class, Ctx, Event, Events};
+use airlift_testkit::registry::{Auth, Bearer, FakeOptions};
 use airlift_testkit::{Fault, On, samples};
 
 use super::world::{World, fates};
@@ -50,6 +51,22 @@ async fn a_refused_artifact_spares_the_rest_and_the_next_run_tries_only_that() {
             .filter(|request| request.path.contains(others) && request.method != "HEAD");
         assert_eq!(writes.filter(|request| request.method != "GET").count(), 0, "{others}");
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_hides_what_is_not_there_yet_is_filled_all_the_same() {
+    let bearer = Bearer { hides_absent: true, ..Bearer::default() };
+    let mut world =
+        World::with(FakeOptions { auth: Auth::Bearer(bearer), ..FakeOptions::default() });
+    world.pin("demo", "quay.io/org/a:1", &samples::signed(&samples::image(1, &[5_000])));
+    let nobody = airlift_registry::client::Repository {
+        host: world.registry.host(),
+        path: "mirror/quay.io/org/a".to_owned(),
+    };
+    let hidden = world.client().describe(&nobody, "1", &world.ctx).await.unwrap_err();
+    assert_eq!(airlift_spec::Explain::class(&hidden), Class::Access, "{hidden}");
+    world.load_all().await;
+    assert!(is_complete(&world));
 }
 
 #[tokio::test]
