@@ -173,10 +173,9 @@ impl Check<'_> {
             match self.store.pushed(&repository) {
                 Ok(pushed) => {
                     let Some(pushed) = pushed else { continue };
+                    // Its bare blobs are announced before they come: one that is absent was never pushed to its
+                    // end, and nothing needs it but a manifest.
                     anchors.extend(pushed.anchors(&repository));
-                    for digest in &pushed.blobs {
-                        self.blob(digest, None, Some(&repository));
-                    }
                 }
                 Err(err) => self.bad_root(&repository, &err),
             }
