@@ -5,21 +5,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
+use tempfile::NamedTempFile;
 
 const OWNER_ONLY: u32 = 0o600;
 /// As far as the umask allows.
 const EVERYBODY: u32 = 0o666;
 
-/// Writes a file that must not be there yet.
+/// Writes a file that must not be there yet, whole or not at all; only its owner may read it.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    create_parent(path)?;
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create_new(true);
-    options.mode(OWNER_ONLY);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    temporary(path, bytes, OWNER_ONLY)?.persist_noclobber(path)?;
+    Ok(())
 }
 
 /// Replaces a file that only its owner may read, in one step.
@@ -33,20 +28,22 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = create_parent(path)?;
-    let permissions = Permissions::from_mode(mode);
-    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
+    temporary(path, bytes, mode)?.persist(path)?;
     Ok(())
 }
 
-fn create_parent(path: &Path) -> io::Result<&Path> {
+/// A complete, durable file beside `path` that only needs its name.
+fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     fs_err::create_dir_all(folder)?;
-    Ok(folder)
+    let permissions = Permissions::from_mode(mode);
+    // A kill may leave it behind, under a name that says whose it is.
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder.prefix(".airlift-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]

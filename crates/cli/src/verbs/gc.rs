@@ -1,9 +1,8 @@
 use airlift_spec::Failure;
-use airlift_store::{GcReport, Store};
+use airlift_store::{GcReport, Store, StoreError};
 use serde::Serialize;
 
 use crate::app::{App, Exit, blocking};
-use crate::error::CliError;
 use crate::output::{Report, counted};
 use crate::size::human;
 
@@ -28,31 +27,31 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let store = app.open_store()?;
     let ctx = app.ctx.clone();
     let dry_run = args.dry_run;
-    let report = blocking(move || {
-        forget(&args, &store)?;
-        store.gc(dry_run, &ctx).map_err(Failure::from)
+    let (unknown, report) = blocking(move || {
+        let unknown = forget(&args, &store)?;
+        Ok::<_, Failure>((unknown, store.gc(dry_run, &ctx)?))
     })
     .await??;
+    // No error: a run that was killed or refused after it had forgotten them may be repeated.
+    unknown.iter().for_each(|what| app.say(format!("the store keeps nothing for a {what}")));
     app.print(&Swept::of(&report, dry_run))?;
     Ok(Exit::Success)
 }
 
-fn forget(args: &Args, store: &Store) -> Result<(), Failure> {
+/// Forgets what is named, and says which of it the store does not know.
+fn forget(args: &Args, store: &Store) -> Result<Vec<String>, StoreError> {
+    let mut unknown = Vec::new();
     for name in &args.forget {
         if !store.forget_bundle(name)? {
-            return Err(unknown("bundle", name).into());
+            unknown.push(format!("bundle `{name}`"));
         }
     }
     for stack in &args.forget_stack {
         if !store.remove_root(stack)? {
-            return Err(unknown("stack", stack).into());
+            unknown.push(format!("stack `{stack}`"));
         }
     }
-    Ok(())
-}
-
-fn unknown(what: &str, name: &str) -> CliError {
-    CliError::usage(format!("the store keeps nothing for a {what} `{name}`"))
+    Ok(unknown)
 }
 
 #[derive(Debug, Serialize)]

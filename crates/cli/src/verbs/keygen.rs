@@ -5,7 +5,7 @@ use airlift_bundle::trust::SigningKey;
 use airlift_spec::Failure;
 use serde::Serialize;
 
-use crate::app::{App, Exit};
+use crate::app::{App, Exit, read_text};
 use crate::error::CliError;
 use crate::files::write_new;
 use crate::output::Report;
@@ -13,7 +13,7 @@ use crate::output::Report;
 /// Make the key that bundles are signed with
 ///
 /// Keeps both halves in the config folder and prints the public one, which belongs into the config folder's
-/// `trust/` on the far side. Never replaces a key.
+/// `trust/` on the far side. Never replaces a key; where only the secret half is there, makes the public one of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// File for the secret half; the public one goes beside it, with `.pub` [default: signing.key in the
@@ -31,21 +31,32 @@ pub(crate) fn run(args: &Args, app: &App) -> Result<Exit, Failure> {
         None => app.config_folder()?.join(KEY),
     };
     let public = secret.with_extension("pub");
-    for file in [&secret, &public] {
-        if file
-            .try_exists()
-            .map_err(|source| CliError::Read { what: "the folder of keys", source })?
-        {
-            return Err(already_there(file).into());
+    let key = match (is_there(&secret)?, is_there(&public)?) {
+        (true, true) => return Err(already_there(&secret).into()),
+        (false, true) => return Err(already_there(&public).into()),
+        // A run that was killed has left the one half from which the other follows.
+        (true, false) => read_signing_key(&secret)?,
+        (false, false) => {
+            let key = SigningKey::generate()?;
+            // The secret half first: without it the public one is worth nothing.
+            write(&secret, &key.secret_text())?;
+            key
         }
-    }
-    let key = SigningKey::generate()?;
-    // The secret half first: without it the public one is worth nothing.
-    write(&secret, &key.secret_text())?;
+    };
     write(&public, &key.public_text())?;
     let made = Made { key_id: key.key_id(), secret, public, public_key: key.public_text() };
     app.print(&made)?;
     Ok(Exit::Success)
+}
+
+/// Reads the secret half of a key.
+pub(crate) fn read_signing_key(file: &Path) -> Result<SigningKey, Failure> {
+    let text = read_text("signing key", file)?;
+    Ok(SigningKey::parse(&file.display().to_string(), &text)?)
+}
+
+fn is_there(file: &Path) -> Result<bool, CliError> {
+    file.try_exists().map_err(|source| CliError::Read { what: "the folder of keys", source })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {

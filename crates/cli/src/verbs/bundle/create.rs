@@ -8,13 +8,13 @@ use airlift_spec::{Digest, Failure, Finding, Lock};
 use airlift_store::Store;
 use serde::Serialize;
 
-use crate::app::{App, Exit, LOCK, blocking, read_file, read_text};
+use crate::app::{App, Exit, LOCK, blocking, read_file};
 use crate::elf;
 use crate::error::CliError;
 use crate::output::{Report, Table, counted, findings_text, joined, short};
 use crate::size::{Size, human};
 use crate::sources::read_locks;
-use crate::verbs::keygen::KEY;
+use crate::verbs::keygen::{KEY, read_signing_key};
 
 /// Write what locks name to volumes, signed
 ///
@@ -133,8 +133,7 @@ fn keys(files: &[PathBuf], app: &App) -> Result<Vec<SigningKey>, Failure> {
     let read = |file: &PathBuf| -> Result<SigningKey, Failure> {
         let help = "make one with `airlift keygen`, or name one with `--sign KEY`";
         read_file("signing key", file, Some(help))?;
-        let text = read_text("signing key", file)?;
-        Ok(SigningKey::parse(&file.display().to_string(), &text)?)
+        read_signing_key(file)
     };
     files.iter().map(read).collect()
 }
