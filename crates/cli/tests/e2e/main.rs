@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
 mod clients;
+mod dice;
 mod disks;
 mod gap;
 mod kills;
 mod plant;
+mod random_kills;
 mod runtimes;
 mod serving;
 mod sides;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use airlift_spec::Digest;
 use airlift_testkit::samples::{self, Sample};
@@ -19,7 +20,11 @@ pub(crate) struct Plant {
 
 impl Plant {
     pub(crate) fn new(layer_bytes: &[usize]) -> Self {
-        let (upstream, image) = (FakeRegistry::start(), samples::image(1, layer_bytes));
+        Self::with(samples::image(1, layer_bytes))
+    }
+
+    pub(crate) fn with(image: Sample) -> Self {
+        let upstream = FakeRegistry::start();
         upstream.put("team/app", "1", &image);
         let world = World::new(env!("CARGO_BIN_EXE_airlift")).unwrap();
         world.write_stack("plant", &[&upstream.reference("team/app", "1")]).unwrap();
@@ -58,6 +63,11 @@ impl Plant {
     /// Starts airlift with its events on stderr.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         self.world.spawn(["--progress", "json"].iter().chain(args)).unwrap()
+    }
+
+    /// Airlift with its events on stderr, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.world.command(["--progress", "json"].iter().chain(args))
     }
 
     /// Kills airlift with no warning once `is_there` holds; the run must not have ended before.
