@@ -14,13 +14,14 @@ mod dist;
 mod docs;
 mod fuzz;
 mod process;
+mod soak;
 mod test;
 mod tools;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The verbs, for whoever wants to know whether one exists.
-const CHORES: &[&str] = &["tools", "test", "fuzz", "ci", "docs", "dist", "bench"];
+const CHORES: &[&str] = &["tools", "test", "fuzz", "ci", "docs", "dist", "bench", "soak"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
@@ -32,6 +33,7 @@ usage: cargo xtask VERB
   docs [--write]     checks the documents' links and commands, and writes docs/cli.md anew
   dist               builds the one static binary and checks it
   bench [CASE…]      measures airlift beside its peers: fetch, line, small, bundle, load, serve
+  soak [--minutes N] everything at once on one store, with faults and kills; then nothing may be wrong
 ";
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         ["docs", "--write"] => docs::run(docs::Mode::Write),
         ["dist"] => dist::run(),
         ["bench", ref cases @ ..] => bench::run(cases),
+        ["soak", ref words @ ..] => soak::run(words),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -30,10 +30,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("airlift-testkit", &["airlift-spec"]),
     ("airlift-fuzzkit", &[]),
-    ("xtask", &[]),
+    ("xtask", &["airlift-spec", "airlift-testkit"]),
 ];
 
-/// Any crate may use these in its tests, and none in the product.
+/// Any crate may use these in its tests, and none in the product; xtask is no part of that.
 const KITS: [&str; 2] = ["airlift-testkit", "airlift-fuzzkit"];
 
 /// What draws, parses arguments or collects logs: the business of the program, not of a library.
