@@ -365,6 +365,8 @@ pub(crate) enum Diagnosis {
     OtherProtocol,
     UnknownAuthority,
     Certificate(String),
+    /// It answers by HTTP, and not by its rules: a length that is none, a header that is none.
+    BadHttp,
     /// Trouble on the line.
     Line,
 }
@@ -384,8 +386,12 @@ pub(crate) fn diagnose(err: &reqwest::Error) -> Diagnosis {
         };
     }
     match find::<hyper::Error>(err) {
-        // A TLS server answers a request in the clear with an alert, which is no HTTP.
-        Some(err) if err.is_parse() => Diagnosis::OtherProtocol,
+        // A TLS server answers a request in the clear with an alert, where the version should stand. Only hyper's
+        // words tell that from an answer that begins well.
+        Some(err) if err.is_parse() && err.to_string().contains("HTTP version") => {
+            Diagnosis::OtherProtocol
+        }
+        Some(err) if err.is_parse() => Diagnosis::BadHttp,
         _ => Diagnosis::Line,
     }
 }

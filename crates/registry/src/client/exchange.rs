@@ -560,6 +560,10 @@ pub(crate) fn failed_to_reach(host: &Host, err: reqwest::Error) -> ClientError {
     let registry = host.name.clone();
     match diagnose(&err) {
         Diagnosis::OtherProtocol => ClientError::PlainHttp { registry },
+        Diagnosis::BadHttp => ClientError::Protocol {
+            registry,
+            what: format!("its answer is no HTTP ({})", root(&err)),
+        },
         Diagnosis::UnknownAuthority => ClientError::UnknownAuthority { registry },
         Diagnosis::Certificate(reason) => ClientError::Certificate { registry, reason },
         // The URL may carry a signature in its query.
@@ -579,6 +583,15 @@ pub(super) fn sent_on(from: &Url, text: &str) -> Option<Url> {
         }
     }
     Some(url)
+}
+
+/// The last of the causes, which says what it was.
+fn root(err: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = err;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 fn redirected(

@@ -17,7 +17,7 @@ mod download;
 mod kill;
 mod manifest;
 mod real;
-
+mod storm;
 mod substitution;
 mod upload;
 

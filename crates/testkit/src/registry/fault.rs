@@ -24,6 +24,10 @@ pub enum Fault {
     WrongContentLength(u64),
     /// The body goes on for this many bytes after its true end, and `Content-Length` covers them.
     TooLong(u64),
+    /// The body ends this many bytes before its true end, and `Content-Length` agrees.
+    TooShort(u64),
+    /// There is no `Content-Length`: the body comes in chunks.
+    NoContentLength,
     /// `Docker-Content-Digest` names something else.
     LieAboutDigest,
     /// There is no `Docker-Content-Digest`.
@@ -187,6 +191,8 @@ impl Fault {
             | Self::FlipByte(_)
             | Self::WrongContentLength(_)
             | Self::TooLong(_)
+            | Self::TooShort(_)
+            | Self::NoContentLength
             | Self::LieAboutDigest
             | Self::NoDigestHeader
             | Self::ContentType(_) => false,
@@ -200,7 +206,8 @@ impl Fault {
             Self::CutAfter(at) | Self::StallAfter(at) | Self::FlipByte(at) => {
                 has_content && (answer.body.len() as u64) > *at
             }
-            Self::WrongContentLength(_) | Self::TooLong(_) => has_content,
+            Self::TooShort(less) => has_content && answer.body.len() as u64 >= *less,
+            Self::WrongContentLength(_) | Self::TooLong(_) | Self::NoContentLength => has_content,
             Self::LieAboutDigest | Self::NoDigestHeader => {
                 answer.status.is_success() && answer.header("docker-content-digest").is_some()
             }

@@ -252,6 +252,11 @@ fn spoil(answer: &mut Answer, fault: Option<&Fault>) -> (Option<u64>, End) {
             answer.body = bytes.into();
             (Some(whole + more), End::Well)
         }
+        Some(Fault::TooShort(less)) => {
+            answer.body.truncate(index(whole - less));
+            (Some(whole - less), End::Well)
+        }
+        Some(Fault::NoContentLength) => (None, End::Well),
         Some(Fault::LieAboutDigest) => {
             let lie = airlift_spec::Digest::of(b"something else").to_string();
             answer.headers.insert("docker-content-digest", header(lie));

@@ -1,5 +1,6 @@
 use airlift_registry::client::{BlobPush, Client, ClientError, ClientOptions, Repository};
 use airlift_spec::{Algorithm, Class, Ctx, Descriptor, Digest, Explain as _};
+use airlift_testkit::disk::SmallDisk;
 use airlift_testkit::registry::FakeOptions;
 use airlift_testkit::samples::noise;
 use airlift_testkit::{FakeRegistry, Fault, On};
@@ -280,4 +281,20 @@ async fn a_sha512_blob_arrives_under_its_name() {
         client.push_blob(&repository(&registry), &blob, &source, &ctx).await.unwrap();
         assert_eq!(registry.blob("team/app", &digest).unwrap(), bytes);
     }
+}
+
+#[tokio::test]
+async fn a_state_folder_without_room_is_named_and_costs_nothing_else() {
+    let Some(disk) = SmallDisk::mount(1 << 20).unwrap() else { return };
+    let (registry, bytes) = (FakeRegistry::start(), noise(3, 3 << 20));
+    let state = Some(disk.path().join("state"));
+    let stateful = Client::new(ClientOptions { state, ..chunky() }).unwrap();
+    disk.fill(0).unwrap();
+    let err = push(&stateful, &registry, &bytes).await.unwrap_err();
+    assert!(matches!(err, ClientError::State { .. }), "{err}");
+    assert_eq!(err.class(), Class::Storage);
+    assert_eq!(registry.received_bytes(), 0);
+    disk.free().unwrap();
+    push(&stateful, &registry, &bytes).await.unwrap();
+    assert_has(&registry, &bytes);
 }

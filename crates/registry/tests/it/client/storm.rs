@@ -1,0 +1,229 @@
+//! Lines that end anywhere, registries that say "not now" to everything, and lengths that are not true.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+
+use airlift_registry::client::{Client, ClientError, Repository};
+use airlift_spec::{Class, Ctx, Descriptor, Explain as _};
+use airlift_testkit::proxy::Line;
+use airlift_testkit::registry::{Auth, Bearer, FakeOptions};
+use airlift_testkit::{FakeRegistry, Fault, FaultProxy, On, samples};
+use http::Method;
+
+use super::{
+    Memory, client, descriptor, fetch, impatient, options, repository, temp_store, with_blob,
+};
+
+const LENGTH: usize = 2_000_000;
+
+#[tokio::test]
+async fn a_manifest_that_is_cut_after_any_byte_is_asked_for_again() {
+    let (registry, sample) = (FakeRegistry::start(), samples::image(1, &[100]));
+    registry.put("team/app", "v1", &sample);
+    let client = client();
+    for cut in 0..sample.root.size {
+        registry.fail_once(On::get("/manifests/"), Fault::CutAfter(cut));
+        let found = client.manifest(&repository(&registry), "v1", &Ctx::default()).await.unwrap();
+        assert_eq!(found.unwrap().digest, sample.root.digest, "cut at {cut}");
+        assert_eq!(registry.faults_left(), 0, "cut at {cut}");
+    }
+}
+
+/// The head of the answer included: the first cuts come before the first byte of the body.
+#[tokio::test]
+async fn a_connection_that_is_reset_anywhere_costs_another_one() {
+    let (registry, sample) = (FakeRegistry::start(), samples::image(1, &[100]));
+    registry.put("team/app", "v1", &sample);
+    let proxy = FaultProxy::to(registry.address()).unwrap();
+    let there = Repository { host: proxy.host(), path: "team/app".to_owned() };
+    for cut in (0..sample.root.size + 300).step_by(7) {
+        // A client of its own, so that the connection is a new one.
+        let client = client();
+        proxy.once(Line { cut_after: Some(cut), ..Line::default() });
+        let found = client.manifest(&there, "v1", &Ctx::default()).await.unwrap();
+        assert_eq!(found.unwrap().digest, sample.root.digest, "reset at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_cut_at_the_border_of_any_buffer_is_not_asked_for_twice() {
+    const KIB: u64 = 1 << 10;
+    let registry = FakeRegistry::start();
+    let (repository, blob, bytes) = with_blob(&registry, LENGTH);
+    let borders = [8 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, KIB * KIB];
+    let ends = [0, 1, LENGTH as u64 - 1];
+    let cuts = borders.iter().flat_map(|border| [border - 1, *border, border + 1]).chain(ends);
+    for cut in cuts {
+        registry.forget_requests();
+        registry.fail_once(On::get("/blobs/"), Fault::CutAfter(cut));
+        assert!(fetch(&client(), &repository, &blob).await == bytes, "cut at {cut}");
+        assert_eq!(registry.sent_bytes(), LENGTH as u64, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_line_is_not_a_silent_one() {
+    let registry = FakeRegistry::start();
+    let (_, blob, bytes) = with_blob(&registry, 400_000);
+    let proxy = FaultProxy::to(registry.address()).unwrap();
+    // Several times as long as the longest silence.
+    proxy.set(Line { bytes_per_second: Some(400_000), ..Line::default() });
+    let there = Repository { host: proxy.host(), path: "team/app".to_owned() };
+    let client = Client::new(impatient()).unwrap();
+    assert!(fetch(&client, &there, &blob).await == bytes);
+    assert_eq!(client.counters().retries, 0);
+}
+
+/// The token is good for one request, and the second one is the rest of a blob.
+#[tokio::test]
+async fn a_401_in_the_middle_of_a_blob_costs_a_token_and_no_byte() {
+    let bearer = Bearer { uses: Some(1), ..Bearer::default() };
+    let registry =
+        FakeRegistry::with(FakeOptions { auth: Auth::Bearer(bearer), ..FakeOptions::default() });
+    let (repository, blob, bytes) = with_blob(&registry, LENGTH);
+    registry.fail_once(On::get("/blobs/"), Fault::CutAfter(700_000));
+    assert!(fetch(&client(), &repository, &blob).await == bytes);
+    let requests = registry.requests();
+    let gets = requests.iter().filter(|it| it.method == "GET" && it.path.contains("/blobs/"));
+    let (mut statuses, mut sent) = (Vec::new(), 0);
+    for get in gets.filter(|get| get.has_authorization()) {
+        statuses.push((get.status.unwrap(), get.range().is_some()));
+        sent += if get.status == Some(401) { 0 } else { get.sent_bytes };
+    }
+    assert_eq!(statuses, [(200, false), (401, true), (206, true)]);
+    assert_eq!(sent, LENGTH as u64);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Manifest,
+    Blob,
+    Upload,
+}
+
+impl Work {
+    const ALL: [Self; 3] = [Self::Manifest, Self::Blob, Self::Upload];
+
+    fn requests(self) -> On {
+        match self {
+            Self::Manifest => On::get("/manifests/"),
+            Self::Blob => On::get("/blobs/"),
+            Self::Upload => On::uploads().method(Method::POST),
+        }
+    }
+
+    async fn run(self, registry: &FakeRegistry, blob: &Descriptor) -> Result<(), ClientError> {
+        let (client, ctx, place) = (client(), Ctx::default(), repository(registry));
+        match self {
+            Self::Manifest => client.manifest(&place, "v1", &ctx).await.map(drop),
+            Self::Blob => {
+                let (_dir, store) = temp_store();
+                client.fetch_into(&place, blob, &store, &ctx).await.map(drop)
+            }
+            Self::Upload => {
+                let bytes = b"to be pushed";
+                let (blob, source) = (descriptor(bytes), Memory::new(bytes));
+                client.push_blob(&place, &blob, &source, &ctx).await.map(drop)
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_429_is_sat_out_and_one_without_end_is_given_up() {
+    let attempts = options().attempts.get();
+    let without = Fault::Status(429, Vec::new());
+    for (work, storm) in Work::ALL
+        .into_iter()
+        .flat_map(|work| [(work, without.clone()), (work, Fault::RetryAfter(1))])
+    {
+        let registry = FakeRegistry::start();
+        let (_, blob, _) = with_blob(&registry, 10_000);
+        registry.fail_times(attempts - 1, work.requests(), storm.clone());
+        work.run(&registry, &blob).await.unwrap_or_else(|err| panic!("{work:?} {storm:?}: {err}"));
+        assert_eq!(registry.faults_left(), 0, "{work:?} {storm:?}");
+
+        registry.fail_always(work.requests(), storm.clone());
+        registry.forget_requests();
+        let err = work.run(&registry, &blob).await.unwrap_err();
+        assert_eq!(err.class(), Class::Network, "{work:?} {storm:?}: {err}");
+        assert!(err.to_string().contains("429"), "{work:?} {storm:?}: {err}");
+        let refused = registry.requests().iter().filter(|it| it.status == Some(429)).count();
+        assert_eq!(refused, attempts, "{work:?} {storm:?}: it was hammered");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_without_a_length_is_taken_and_a_shorter_one_is_named() {
+    let registry = FakeRegistry::start();
+    let (repository, blob, bytes) = with_blob(&registry, LENGTH);
+    registry.fail_once(On::get("/blobs/"), Fault::NoContentLength);
+    assert!(fetch(&client(), &repository, &blob).await == bytes);
+
+    registry.fail_always(On::get("/blobs/"), Fault::TooShort(10));
+    let (_dir, store) = temp_store();
+    let err = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap_err();
+    assert!(err.to_string().contains(&registry.host()), "{err}");
+    assert!(matches!(err.class(), Class::Integrity | Class::Network), "{err}");
+    assert!(!store.contains(&blob.digest));
+    registry.heal();
+    client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap();
+    assert!(store.read(&blob.digest, u64::MAX).unwrap().unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_manifest_of_an_untrue_length_is_never_half_a_manifest() {
+    let (registry, sample) = (FakeRegistry::start(), samples::image(1, &[100]));
+    registry.put("team/app", "v1", &sample);
+    let (client, digest) = (client(), sample.root.digest.to_string());
+    registry.fail_once(On::get("/manifests/"), Fault::NoContentLength);
+    registry.fail_once(On::get("/manifests/"), Fault::WrongContentLength(10));
+    for _ in 0..2 {
+        let found = client.manifest(&repository(&registry), &digest, &Ctx::default()).await;
+        assert_eq!(found.unwrap().unwrap().digest, sample.root.digest);
+    }
+    for fault in [Fault::TooShort(1), Fault::TooLong(1)] {
+        registry.fail_once(On::get("/manifests/"), fault.clone());
+        let err = client.manifest(&repository(&registry), &digest, &Ctx::default()).await;
+        assert_eq!(err.unwrap_err().class(), Class::Integrity, "{fault:?}");
+    }
+    assert_eq!(registry.faults_left(), 0);
+}
+
+/// A server that answers every request with `answer`, and hangs up.
+fn always(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        // The test's end is that of the process.
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() {
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn answers_that_are_no_http_are_a_bad_line_and_no_other_protocol() {
+    let answers = [
+        "HTTP/1.1 200 OK\r\nno header\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: garbage\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+        "",
+    ];
+    for answer in answers {
+        let host = always(answer).to_string();
+        let place = Repository { host: host.clone(), path: "team/app".to_owned() };
+        let err = Client::new(options()).unwrap().manifest(&place, "v1", &Ctx::default()).await;
+        let err = err.unwrap_err();
+        assert_eq!(err.class(), Class::Network, "{answer:?}: {err}");
+        assert!(err.to_string().contains(&host), "{answer:?}: {err}");
+    }
+}
