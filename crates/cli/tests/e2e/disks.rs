@@ -123,3 +123,122 @@ fn a_fetch_into_a_store_that_may_not_be_written_says_what_to_do() {
         "{ran}"
     );
 }
+
+#[test]
+fn what_one_medium_has_no_room_for_goes_to_the_next() {
+    let (Some(small), Some(large)) = (nearly_full(3 << 20), nearly_full(8 << 20)) else { return };
+    let plant = Plant::fetched(&LAYERS);
+    let media = [small.path().join("out"), large.path().join("out")];
+    let [first, second] = media.each_ref().map(|path| path.to_str().unwrap());
+    let create = [&create(first, "1MiB")[..], &["--to", second]].concat();
+    plant.airlift(0, &create);
+    for medium in &media {
+        let volumes = files(medium).into_keys().filter(|name| name.contains(".tar")).count();
+        assert!(volumes >= 2, "{medium:?} has {volumes} volumes");
+    }
+    plant.airlift(8, &["verify", first]);
+    plant.airlift(0, &["verify", first, second]);
+    let far = FakeRegistry::start();
+    plant.airlift(0, &["load", second, first, "--to", &far.host()]);
+    assert_eq!(plant.airlift(0, &create)["created"]["bytesWritten"], 0);
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_a_fetch_and_a_load_with_words_and_the_next_goes_on() {
+    need!("prlimit");
+    let plant = Plant::bundled(&LAYERS, "1MiB");
+    let limited = |args: &[&str]| {
+        let airlift = plant.world.command(args);
+        let mut command = with_file_limit(airlift.get_program(), 1 << 20);
+        let variables = airlift.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.args(airlift.get_args()).env_clear().envs(variables);
+        Ran::from(command.current_dir(plant.world.path()).output().unwrap())
+    };
+    let fetch = ["--store", "small", "fetch"];
+    let load = ["load", "out", "--to", "store:smaller"];
+    for (args, store) in [(&fetch[..], "small"), (&load, "smaller")] {
+        let ran = limited(args);
+        assert_eq!(ran.code, Some(6), "{args:?}: {ran}");
+        assert!(ran.stderr.contains("error: "), "{args:?}: {ran}");
+        plant.airlift(0, args);
+        let store = plant.world.path().join(store);
+        assert!(stored_blobs(&store).is_superset(&digests(&plant.image)), "{args:?}");
+    }
+}
+
+/// Small files: each is written whole or stays as it was, and the next run writes it.
+#[test]
+fn a_lock_a_receipt_and_a_request_on_a_full_disk_are_named_and_written_by_the_next_run() {
+    let Some(disk) = SmallDisk::mount(4 << 20).unwrap() else { return };
+    let plant = Plant::bundled(&[50_000], "1MiB");
+    let delta = ["bundle", "create", "--to", "delta", "--since", "out/plant.bundle.json"];
+    plant.airlift(0, &[&delta[..], &["--no-binary"]].concat());
+    let (far, empty) = (FakeRegistry::start(), FakeRegistry::start());
+    let [lock, receipts, request] =
+        ["lock", "receipts", "request"].map(|name| disk.path().join(name).display().to_string());
+    fs_err::create_dir(&receipts).unwrap();
+    let (to, to_empty) = (far.host(), empty.host());
+    let verbs: [(i32, &[&str], String); 3] = [
+        (0, &["resolve", "--lock", &lock], lock.clone()),
+        (
+            0,
+            &["land", "out", "--to", &to, "--receipts", &receipts],
+            format!("{receipts}/plant.receipt.json"),
+        ),
+        (8, &["load", "delta", "--to", &to_empty, "--request", &request], request.clone()),
+    ];
+    for (code, args, file) in verbs {
+        disk.fill(0).unwrap();
+        let ran = plant.world.run(args).unwrap();
+        assert_eq!(ran.code, Some(6), "{args:?}: {ran}");
+        assert!(ran.stderr.contains("No space left on device"), "{args:?}: {ran}");
+        let file = std::path::Path::new(&file);
+        assert!(!file.exists(), "{args:?}: half a file");
+        disk.free().unwrap();
+        plant.airlift(code, args);
+        assert!(file.is_file(), "{args:?}: {} was not written", file.display());
+    }
+}
+
+/// Every verb that only looks at a store, where nobody may write to it.
+#[test]
+fn a_store_that_may_not_be_written_serves_every_verb_that_only_reads() {
+    let Some(disk) = SmallDisk::mount(16 << 20).unwrap() else { return };
+    let plant = Plant::new(&LAYERS);
+    let store = disk.path().join("store").display().to_string();
+    plant.airlift(0, &["--store", &store, "fetch"]);
+    disk.make_read_only().unwrap();
+
+    let source = format!("store:{store}");
+    let reference = plant.upstream.reference("team/app", "1");
+    let verbs: [&[&str]; 7] = [
+        &["verify", &source],
+        &["verify", "--deep", &source],
+        &["tree"],
+        &["why", &reference],
+        &["fsck"],
+        &["gc", "--dry-run"],
+        &["fetch", "--dry-run"],
+    ];
+    for verb in verbs {
+        plant.airlift(0, &[&["--store", &store], verb].concat());
+    }
+    let mut server = plant.world.spawn(["serve", &source, "--listen", "127.0.0.1:0"]).unwrap();
+    assert!(server.wait_until(|it| it.stdout().ends_with('\n')).unwrap(), "{}", server.stderr());
+    let host = server.stdout().trim().strip_prefix("http://").unwrap().to_owned();
+    let offered = format!("registry://{host}");
+    let verified = plant.airlift(0, &["verify", &offered, "--lock", "airlift.lock"]);
+    assert_eq!(verified["findings"].as_array().map(Vec::len), Some(0), "{verified:#}");
+    assert_eq!(server.terminate().unwrap().code, Some(0));
+
+    let create = create("out", "1MiB");
+    let writing: [&[&str]; 5] =
+        [&["fetch"], &["gc"], &create, &["fsck", "--repair"], &["load", &source, "--to", &source]];
+    for verb in writing {
+        let ran = plant.world.run([&["--store", &store], verb].concat()).unwrap();
+        let is_done = ran.code == Some(0);
+        let said = ran.stderr.contains("help: mount ") && ran.stderr.contains("writable");
+        assert!(is_done || ran.code == Some(6) && said, "{verb:?}: {ran}");
+        assert!(!is_done || verb != create, "{verb:?}: {ran}");
+    }
+}

@@ -7,6 +7,7 @@ mod dice;
 mod disks;
 mod gap;
 mod kills;
+mod media;
 mod plant;
 mod random_kills;
 mod runtimes;
