@@ -59,7 +59,11 @@ impl Explain for UpstreamError {
             | Self::Local { .. }
             | Self::Depth { .. }
             | Self::Width { .. } => Class::Input,
-            Self::Missing { .. } | Self::Unreadable { .. } | Self::Size { .. } => Class::Integrity,
+            // What a manifest names and its registry lacks is no name that somebody mistyped.
+            Self::Missing { .. }
+            | Self::Client { source: ClientError::Missing { .. }, .. }
+            | Self::Unreadable { .. }
+            | Self::Size { .. } => Class::Integrity,
             Self::Manifest { source, .. } => source.class(),
             Self::Client { source, .. } => source.class(),
             Self::Store { source, .. } | Self::StoreItself(source) => source.class(),

@@ -32,9 +32,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         Ok::<_, Failure>((unknown, store.gc(dry_run, &ctx)?))
     })
     .await??;
-    // No error: a run that was killed or refused after it had forgotten them may be repeated.
-    unknown.iter().for_each(|what| app.say(format!("the store keeps nothing for a {what}")));
-    app.print(&Swept::of(&report, dry_run))?;
+    app.print(&Swept::of(&report, unknown, dry_run))?;
     Ok(Exit::Success)
 }
 
@@ -65,10 +63,13 @@ struct Swept {
     removed_staged_bytes: u64,
     kept_blobs: u64,
     kept_bytes: u64,
+    /// What was to be forgotten and is not known. No error: a run that was killed after it forgot may be repeated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
 }
 
 impl Swept {
-    fn of(report: &GcReport, dry_run: bool) -> Self {
+    fn of(report: &GcReport, unknown: Vec<String>, dry_run: bool) -> Self {
         Self {
             dry_run,
             removed_blobs: report.removed_blobs,
@@ -77,6 +78,7 @@ impl Swept {
             removed_staged_bytes: report.removed_staged_bytes,
             kept_blobs: report.kept_blobs,
             kept_bytes: report.kept_bytes,
+            unknown,
         }
     }
 }
@@ -84,7 +86,7 @@ impl Swept {
 impl Report for Swept {
     fn to_text(&self) -> String {
         let verb = if self.dry_run { "would remove" } else { "removed" };
-        format!(
+        let swept = format!(
             "{verb} {} ({}) and {} ({}), kept {} ({})",
             counted(self.removed_blobs, "blob"),
             human(self.removed_bytes),
@@ -92,6 +94,9 @@ impl Report for Swept {
             human(self.removed_staged_bytes),
             counted(self.kept_blobs, "blob"),
             human(self.kept_bytes),
-        )
+        );
+        let unknown = self.unknown.iter();
+        let unknown = unknown.map(|what| format!("the store keeps nothing for a {what}"));
+        unknown.chain([swept]).collect::<Vec<_>>().join("\n")
     }
 }

@@ -8,6 +8,7 @@ mod disks;
 mod gap;
 mod kills;
 mod media;
+mod missing;
 mod plant;
 mod random_kills;
 mod runtimes;

@@ -61,9 +61,9 @@ fn gc_keeps_what_a_lock_names_and_frees_what_is_forgotten() {
     assert_snapshot!(airlift(&world, ["gc", "--forget-stack", "other"]), @r"
     exit: 0
     ----- stdout -----
+    the store keeps nothing for a stack `other`
     removed 0 blobs (0 B) and 0 unfinished downloads (0 B), kept 13 blobs (22.9 KiB)
     ----- stderr -----
-    the store keeps nothing for a stack `other`
     ");
     assert_snapshot!(airlift(&world, ["gc", "--forget-stack", "demo"]), @r"
     exit: 0
@@ -71,7 +71,7 @@ fn gc_keeps_what_a_lock_names_and_frees_what_is_forgotten() {
     removed 13 blobs (22.9 KiB) and 0 unfinished downloads (0 B), kept 0 blobs (0 B)
     ----- stderr -----
     ");
-    assert!(succeed(&world, ["gc", "--forget-stack", "demo"]).starts_with("removed 0 blobs"));
+    assert!(succeed(&world, ["gc", "--forget-stack", "demo"]).contains("removed 0 blobs"));
 }
 
 #[test]

@@ -295,3 +295,58 @@ fn a_configuration_that_is_wrong_is_named_with_its_line() {
     help: use one of `parallel`, `limit-rate`, `plain-http`, `ca`, `authfile`, `upstreams`
     ");
 }
+
+#[test]
+fn a_stack_that_wants_nothing_is_refused() {
+    let world = world();
+    world.write("airlift.yaml", "version: 1\nname: demo\nsources:\n").unwrap();
+    assert_snapshot!(airlift(&world, ["resolve"]), @r"
+    exit: 2
+    ----- stdout -----
+    ----- stderr -----
+    error: `airlift.yaml` cannot be used
+      cause: it wants nothing: `sources:` is absent or empty
+    help: list what to carry, like `sources: [{image: quay.io/org/app:1}]`
+    ");
+    assert!(world.read("airlift.lock").is_err());
+}
+
+#[test]
+fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
+    let registry = upstream();
+    let world = world();
+    let app = registry.reference("team/app", "v1");
+    let text = format!(
+        "version: 1\nname: demo\nsources:\n  - {{image: 'oci:nowhere', as: my.lab/a:1}}\n  - image: {app}\n  \
+         - {{image: 'docker-archive:cut.tar', as: my.lab/b:1}}\n"
+    );
+    world.write("airlift.yaml", text).unwrap();
+    let layer = samples::Layer::tar(&[samples::File::new("a", samples::noise(1, 5000))]);
+    let archive = samples::docker_archive("my.lab/b:1", &[layer]);
+    world.write("cut.tar", &archive[..archive.len() / 2]).unwrap();
+    assert_snapshot!(airlift(&world, ["resolve"]), @r"
+    exit: 2
+    ----- stdout -----
+    + 127.0.0.1:[PORT]/team/app:v1  sha256:2b4fbfa236c2
+    error[unpinned] my.lab/a:1: it could not be pinned: line 4: `oci:nowhere` cannot be carried: failed to read `./nowhere/index.json`: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
+    error[unpinned] my.lab/b:1: it could not be pinned: line 6: `docker-archive:cut.tar` cannot be carried: `./cut.tar` is cut short
+    FAILED      WHY
+    my.lab/a:1  line 4: `oci:nowhere` cannot be carried: failed to read `./nowhere/index.json`: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
+    my.lab/b:1  line 6: `docker-archive:cut.tar` cannot be carried: `./cut.tar` is cut short
+    help: copy it again, or make it anew with `docker save`
+    demo: 3 artifacts, 10.7 KiB at most, lock written
+    ----- stderr -----
+    ");
+    assert_snapshot!(airlift(&world, ["resolve", "--locked"]), @r"
+    exit: 2
+    ----- stdout -----
+    ----- stderr -----
+    error: line 4: `oci:nowhere` cannot be carried
+      cause: failed to read `./nowhere/index.json`
+      cause: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
+    ");
+    world.write("cut.tar", archive).unwrap();
+    samples::image(5, &[100]).write_layout(&world.path().join("nowhere"), "1").unwrap();
+    succeed(&world, ["resolve"]);
+    succeed(&world, ["fetch"]);
+}

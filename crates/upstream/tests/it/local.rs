@@ -97,8 +97,8 @@ async fn what_is_no_image_fails_with_its_name_and_a_remedy() {
 async fn an_archive_that_was_cut_anywhere_is_called_cut_short() {
     let world = World::new();
     let archive = samples::docker_archive("my.lab/app:1", &[Layer::tar(&[File::new("a", "1")])]);
-    // Two empty blocks, and whatever pads them, end the archive; nobody misses those.
-    let end = archive.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512);
+    // Two empty blocks end the archive, and nobody misses those.
+    let end = archive.len() - 1024;
     for cut in (512..end).step_by(100).chain((0..end / 512).map(|blocks| blocks * 512)) {
         fs_err::write(world.folder().join("cut.tar"), &archive[..cut]).unwrap();
         let resolution = world.resolve(&stack("docker-archive:cut.tar")).await;
