@@ -173,6 +173,7 @@ fn settled(site: &Site, served: &Server) -> Result<Held> {
 
 /// After all that: a last round of everything succeeds, and nothing is wrong in either store.
 fn finish(site: &Site, served: Server) -> Result {
+    site.resume();
     site.upstream.heal();
     let mut dice = Dice::new(0, 0);
     STACKS.iter().try_for_each(|stack| stack.fetch(site, 1, &mut dice))?;

@@ -72,9 +72,11 @@ impl Stack {
         let (file, lock) = (format!("{}.yaml", self.name), self.lock());
         site.world.write(&file, text)?;
         let resolve = ["--store", "store", "resolve", "-f", &file, "--lock", &lock];
-        site.until_done(dice, &resolve, &[4])?;
         // 5: a byte was flipped twice, which is an end that the next run mends.
-        site.until_done(dice, &["--store", "store", "fetch", "--lock", &lock], &[4, 5])?;
+        let fetch = ["--store", "store", "fetch", "--lock", &lock];
+        if !site.until_done(dice, &resolve, &[4])? || !site.until_done(dice, &fetch, &[4, 5])? {
+            return Ok(());
+        }
         let (folder, copy) = (site.world.path(), format!("{}.copy", self.name));
         fs_err::copy(folder.join(&lock), folder.join(&copy))?;
         fs_err::rename(folder.join(&copy), folder.join(self.ready()))?;
@@ -96,10 +98,13 @@ impl Stack {
         let create =
             ["--store", "store", "bundle", "create", "--lock", "bundle.lock", "--to", "bundle"];
         let create = [&create[..], &["--volume-size", "1MiB", "--no-binary"]].concat();
-        site.until_done(dice, &create, &[])?;
-        site.until_done(dice, &["verify", "--deep", "bundle"], &[])?;
-        fs_err::remove_dir_all(folder.join("bundle"))?;
-        site.count("bundles", 1);
+        let verify = ["verify", "--deep", "bundle"];
+        let is_done =
+            site.until_done(dice, &create, &[])? && site.until_done(dice, &verify, &[])?;
+        if folder.join("bundle").is_dir() {
+            fs_err::remove_dir_all(folder.join("bundle"))?;
+        }
+        site.count("bundles", u64::from(is_done));
         Ok(())
     }
 }
@@ -119,8 +124,8 @@ fn fault(dice: &mut Dice) -> Fault {
 pub(crate) fn load(site: &Site, host: &str, dice: &mut Dice) -> Result {
     let to = format!("{host}/mirror");
     // 8: a stack has moved on, and not all of it is fetched yet.
-    site.until_done(dice, &["load", "store:store", "--to", &to], &[4, 8])?;
-    site.count("loads", 1);
+    let is_done = site.until_done(dice, &["load", "store:store", "--to", &to], &[4, 8])?;
+    site.count("loads", u64::from(is_done));
     Ok(())
 }
 

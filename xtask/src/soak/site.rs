@@ -62,6 +62,11 @@ impl Site {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// After everything has stopped: what is done now is done to its end again.
+    pub(crate) fn resume(&self) {
+        self.stop.store(false, Ordering::Relaxed);
+    }
+
     /// Does `round` again and again until everything stops; the first failure stops everything.
     pub(crate) fn keep_going(
         &self,
@@ -92,8 +97,13 @@ impl Site {
     }
 
     /// Runs airlift, and kills it at a moment that the dice choose, until a run ends well. Others may end with one
-    /// of `excused`.
-    pub(crate) fn until_done(&self, dice: &mut Dice, args: &[&str], excused: &[i32]) -> Result {
+    /// of `excused`. False where everything stops: what it talks to may be gone, and it is left as it is.
+    pub(crate) fn until_done(
+        &self,
+        dice: &mut Dice,
+        args: &[&str],
+        excused: &[i32],
+    ) -> Result<bool> {
         for _ in 0..MAX_RUNS {
             let ran = if dice.once_in(3) {
                 self.run_for(Duration::from_millis(dice.below(MAX_LIFE_MS)), args)?
@@ -101,10 +111,13 @@ impl Site {
                 self.run(args)?
             };
             match ran.code {
-                Some(0) => return Ok(()),
+                Some(0) => return Ok(true),
                 None => self.count("kills", 1),
                 Some(code) if excused.contains(&code) => self.count("refusals", 1),
                 Some(_) => return Err(unexpected(args, &ran)),
+            }
+            if self.is_stopped() {
+                return Ok(false);
             }
         }
         Err(format!("`airlift {}` was not done after {MAX_RUNS} runs", args.join(" ")).into())
@@ -161,7 +174,9 @@ mod tests {
         let (_dir, site) = site("echo 'error[damaged-blob] sha256:00'; exit 8");
         let err = site.expect(&["fsck"], &[0]).unwrap_err().to_string();
         assert!(err.contains("`airlift fsck` ended otherwise") && err.contains("damaged-blob"));
-        site.keep_going("fetch", Dice::new(1, 1), |dice| site.until_done(dice, &["fetch"], &[4]));
+        site.keep_going("fetch", Dice::new(1, 1), |dice| {
+            site.until_done(dice, &["fetch"], &[4]).map(drop)
+        });
         let verdict = site.verdict().unwrap_err().to_string();
         assert!(site.is_stopped() && verdict.starts_with("fetch: "), "{verdict}");
     }
