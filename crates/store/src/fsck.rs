@@ -173,9 +173,21 @@ impl Check<'_> {
             match self.store.pushed(&repository) {
                 Ok(pushed) => {
                     let Some(pushed) = pushed else { continue };
-                    // Its bare blobs are announced before they come: one that is absent was never pushed to its
-                    // end, and nothing needs it but a manifest.
-                    anchors.extend(pushed.anchors(&repository));
+                    // What is pushed is announced before it comes. A bare blob that is absent was never pushed to
+                    // its end, and nothing needs it but a manifest; a manifest may be lost as well.
+                    let store = self.store;
+                    let (kept, absent): (Vec<_>, Vec<_>) =
+                        pushed.anchors(&repository).into_iter().partition(|anchor| {
+                            let digest = anchor.manifest.digest;
+                            store.contains(&digest) || pushed.tags.values().any(|it| *it == digest)
+                        });
+                    anchors.extend(kept);
+                    self.findings.extend(absent.iter().map(|anchor| {
+                        let message =
+                            "a push of it was not finished, or it is lost; no tag leads to it";
+                        let digest = anchor.manifest.digest;
+                        Finding::warning("missing-blob", digest, message).of(&repository)
+                    }));
                 }
                 Err(err) => self.bad_root(&repository, &err),
             }

@@ -307,6 +307,29 @@ fn fsck_names_what_is_missing_damaged_and_out_of_place() {
     assert!(!store.contains(&flipped.digest) && !store.contains(&short.digest));
 }
 
+/// A client's push names things before they come, and a kill in between leaves the names alone.
+#[test]
+fn what_a_push_named_and_never_brought_is_an_error_only_where_a_tag_leads_to_it() {
+    let (_dir, store) = temp_store();
+    let found = |is_tagged: bool| {
+        let announced = Digest::of(b"never came");
+        let update = store.update_pushed("team/app", |pushed| {
+            let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+            let manifest = PushedManifest { media_type, size: 10, subject: None };
+            pushed.manifests.insert(announced, manifest);
+            pushed.blobs.insert(Digest::of(b"neither did this"));
+            if is_tagged {
+                pushed.tags.insert("v1".to_owned(), announced);
+            }
+        });
+        update.unwrap();
+        let findings = store.fsck(Fsck::Deep, &Ctx::default()).unwrap();
+        findings.into_iter().map(|it| (it.code, it.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(false), [("missing-blob".into(), airlift_spec::Severity::Warning)]);
+    assert_eq!(found(true), [("missing-blob".into(), airlift_spec::Severity::Error)]);
+}
+
 #[test]
 fn fsck_and_gc_survive_a_hostile_folder() {
     let (dir, store) = temp_store();
