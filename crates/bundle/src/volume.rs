@@ -91,7 +91,7 @@ impl Volume {
 
     /// The same volume as it lies in `file`, which has another name: to be checked there.
     pub(crate) fn under_another_name(&self, root: &Root, file: PathBuf) -> Self {
-        let named = Self::find(root, self.ordinal, &self.place);
+        let named = Self::find(root, self.ordinal, &self.place, &self.buffers);
         Self { presence: Presence::Here(file), spares: Vec::new(), ..named }
     }
 
