@@ -1,19 +1,17 @@
 //! Checks the store against its roots, and its bytes against their digests.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use airlift_spec::error::chain;
-use airlift_spec::{Algorithm, Ctx, Digest, Event, Finding, Hasher};
-use fs_err as fs;
+use airlift_spec::{Ctx, Digest, Event, Finding, Hasher};
 
-use crate::gc::digest_of;
-use crate::layout::BLOBS;
-use crate::reach::Anchor;
-use crate::roots::read_root;
-use crate::{Store, StoreError, disk};
+use crate::reach::{Anchor, Kept};
+use crate::{Listing, Store, StoreError, cores, disk};
 
 /// How closely `fsck` looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,18 +31,23 @@ impl Store {
     ///
     /// Where the check itself cannot run; whatever it finds is a finding.
     pub fn fsck(&self, depth: Fsck, ctx: &Ctx) -> Result<Vec<Finding>, StoreError> {
-        let mut check = Check { store: self, findings: Vec::new(), blobs: HashMap::new() };
-        for anchor in check.anchors()? {
-            if ctx.is_cancelled() {
-                return Err(StoreError::Cancelled);
-            }
-            check.artifact(&anchor)?;
-        }
-        check.say_what_is_wrong();
-        let listed = check.list_blobs()?;
-        let mut findings = check.findings;
+        let mut findings = Vec::new();
+        let kept = self.kept(|object, err| {
+            findings.push(Finding::error("bad-root", object, chain(&err)));
+            Ok(())
+        })?;
+        let listing = self.list()?;
+        let sizes = self.sizes(&listing, ctx)?;
+        let here = Here { store: self, listing: &listing, sizes: &sizes };
+        let stray =
+            |path: &PathBuf| Finding::warning("stray-file", path.display(), "it is no blob");
+        findings.extend(listing.strays().iter().map(stray));
+        findings.extend(here.check(&kept, ctx)?);
         if depth != Fsck::Quick {
-            findings.extend(self.hash_all(&listed, depth, ctx)?);
+            let sizes = sizes.iter().enumerate();
+            let blobs: Vec<_> =
+                sizes.filter_map(|(at, size)| Some((listing.at(at), (*size)?))).collect();
+            findings.extend(self.hash_all(&blobs, depth, ctx)?);
         }
         findings.sort();
         Ok(findings)
@@ -135,157 +138,137 @@ impl Store {
     }
 }
 
-/// The quick part, as it goes.
-struct Check<'a> {
+/// What is in the store, to hold against what should be.
+struct Here<'a> {
     store: &'a Store,
+    listing: &'a Listing,
+    sizes: &'a [Option<u64>],
+}
+
+/// What some artifacts are found to lack.
+#[derive(Default)]
+struct Lacks {
     findings: Vec<Finding>,
-    blobs: HashMap<Digest, Verdict>,
+    blobs: Vec<Lack>,
 }
 
-/// What is known of a blob that some artifact reaches.
-#[derive(Debug)]
-enum Verdict {
-    Sound,
-    /// What is wrong, as the first artifact that needs it says it, and how many do.
-    Wrong {
-        finding: Box<Finding>,
-        artifacts: u64,
-    },
+/// A blob that is not here as somebody needs it.
+struct Lack {
+    digest: Digest,
+    /// As the one who needs it says.
+    size: Option<u64>,
+    needed_by: Option<Arc<str>>,
 }
 
-impl Check<'_> {
-    /// All that is kept, over the roots that can be read.
-    fn anchors(&mut self) -> Result<Vec<Anchor>, StoreError> {
-        let mut anchors = Vec::new();
-        for path in self.store.root_files()? {
-            match read_root(&path) {
-                Ok(root) => {
-                    let Some(root) = root else { continue };
-                    anchors.extend(root.anchors());
-                    for digest in &root.blobs {
-                        self.blob(digest, None, None);
-                    }
-                }
-                Err(err) => self.bad_root(&path.display().to_string(), &err),
-            }
+impl Here<'_> {
+    fn check(&self, kept: &Kept, ctx: &Ctx) -> Result<Vec<Finding>, StoreError> {
+        let mut lacks = Lacks::default();
+        // A push announces its blobs before they come: one that is absent was never pushed to its end, and nothing
+        // needs it but a manifest.
+        for (digest, _) in kept.blobs.iter().filter(|(_, repository)| repository.is_none()) {
+            self.blob(digest, None, None, &mut lacks);
         }
-        for repository in self.store.pushed_repositories()? {
-            match self.store.pushed(&repository) {
-                Ok(pushed) => {
-                    let Some(pushed) = pushed else { continue };
-                    // What is pushed is announced before it comes. A bare blob that is absent was never pushed to
-                    // its end, and nothing needs it but a manifest; a manifest may be lost as well.
-                    let store = self.store;
-                    let (kept, absent): (Vec<_>, Vec<_>) =
-                        pushed.anchors(&repository).into_iter().partition(|anchor| {
-                            let digest = anchor.manifest.digest;
-                            store.contains(&digest) || pushed.tags.values().any(|it| *it == digest)
-                        });
-                    anchors.extend(kept);
-                    self.findings.extend(absent.iter().map(|anchor| {
-                        let message =
-                            "a push of it was not finished, or it is lost; no tag leads to it";
-                        let digest = anchor.manifest.digest;
-                        Finding::warning("missing-blob", digest, message).of(&repository)
-                    }));
+        let share = |share: Range<usize>| {
+            let mut lacks = Lacks::default();
+            for anchor in &kept.anchors[share] {
+                if ctx.is_cancelled() {
+                    return Err(StoreError::Cancelled);
                 }
-                Err(err) => self.bad_root(&repository, &err),
+                self.artifact(anchor, &mut lacks)?;
             }
+            Ok(lacks)
+        };
+        for share in cores::share(kept.anchors.len(), self.store.tuning().threads, share) {
+            let share = share?;
+            lacks.findings.extend(share.findings);
+            lacks.blobs.extend(share.blobs);
         }
-        Ok(anchors)
+        let Lacks { mut findings, blobs } = lacks;
+        findings.extend(self.say(blobs));
+        Ok(findings)
     }
 
-    fn bad_root(&mut self, object: &str, err: &StoreError) {
-        self.findings.push(Finding::error("bad-root", object, chain(err)));
-    }
-
-    fn artifact(&mut self, anchor: &Anchor) -> Result<(), StoreError> {
+    fn artifact(&self, anchor: &Anchor, lacks: &mut Lacks) -> Result<(), StoreError> {
+        if let Some(repository) = &anchor.untagged_in
+            && !self.listing.contains(&anchor.manifest.digest)
+        {
+            let message = "a push of it was not finished, or it is lost; no tag leads to it";
+            let finding = Finding::warning("missing-blob", anchor.manifest.digest, message);
+            lacks.findings.push(finding.of(repository));
+            return Ok(());
+        }
         let name = anchor.name.clone().unwrap_or_else(|| anchor.manifest.digest.to_string());
         let closure = match self.store.reach(anchor) {
             Ok(closure) => closure,
             Err(StoreError::DamagedBlob { expected, actual }) => {
                 let message = format!("its bytes have the digest {actual}");
-                self.findings.push(Finding::error("damaged-blob", expected, message).of(&name));
+                lacks.findings.push(Finding::error("damaged-blob", expected, message).of(&name));
                 return Ok(());
             }
             Err(StoreError::TooLarge { digest, size_bytes, .. }) => {
                 let message = format!("it is a manifest, but {size_bytes} bytes long");
-                self.findings.push(Finding::error("size-mismatch", digest, message).of(&name));
+                lacks.findings.push(Finding::error("size-mismatch", digest, message).of(&name));
                 return Ok(());
             }
             Err(err) => return Err(err),
         };
         for unreadable in &closure.unreadable {
             let digest = unreadable.manifest.digest;
-            self.findings
+            lacks
+                .findings
                 .push(Finding::error("unreadable-manifest", digest, &unreadable.reason).of(&name));
         }
+        let name = name.into();
         for blob in closure.all() {
             // A layer that nobody is given is not lost: its artifact is carried without it.
-            if blob.is_non_distributable() && !self.store.contains(&blob.digest) {
-                continue;
+            if !blob.is_non_distributable() || self.listing.contains(&blob.digest) {
+                self.blob(&blob.digest, Some(blob.size), Some(&name), lacks);
             }
-            self.blob(&blob.digest, Some(blob.size), Some(&name));
         }
         Ok(())
     }
 
-    fn blob(&mut self, digest: &Digest, size: Option<u64>, name: Option<&str>) {
-        let store = self.store;
-        let verdict = self.blobs.entry(*digest).or_insert_with(|| {
-            let finding = match (store.size(digest), size) {
-                (None, _) => Finding::error("missing-blob", digest, "it is not in the store"),
-                (Some(actual), Some(size)) if actual != size => {
-                    let message = format!("it has {actual} bytes instead of {size}");
-                    Finding::error("size-mismatch", digest, message)
-                }
-                (Some(_), _) => return Verdict::Sound,
-            };
-            let finding = Box::new(match name {
-                Some(name) => finding.of(name),
-                None => finding,
-            });
-            Verdict::Wrong { finding, artifacts: 0 }
-        });
-        if let Verdict::Wrong { artifacts, .. } = verdict {
-            *artifacts += 1;
+    fn blob(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+        needed_by: Option<&Arc<str>>,
+        lacks: &mut Lacks,
+    ) {
+        let is_sound =
+            self.size(digest).is_some_and(|actual| size.is_none_or(|size| size == actual));
+        if !is_sound {
+            lacks.blobs.push(Lack { digest: *digest, size, needed_by: needed_by.cloned() });
         }
     }
 
-    fn say_what_is_wrong(&mut self) {
-        for verdict in std::mem::take(&mut self.blobs).into_values() {
-            let Verdict::Wrong { mut finding, artifacts } = verdict else { continue };
-            if artifacts > 1 {
-                finding.message = format!("{}; {artifacts} artifacts need it", finding.message);
-            }
-            self.findings.push(*finding);
-        }
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        self.sizes[self.listing.position(digest)?]
     }
 
-    /// Every blob with its size, in the order of the folder; what does not belong there is a finding.
-    fn list_blobs(&mut self) -> Result<Vec<(Digest, u64)>, StoreError> {
-        let mut blobs = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let folder = self.store.root().join(BLOBS).join(algorithm.name());
-            let Some(entries) = disk::present(fs::read_dir(&folder)).map_err(StoreError::read)?
-            else {
-                continue;
-            };
-            for entry in entries {
-                let entry = entry.map_err(StoreError::read)?;
-                let Some(metadata) = disk::present(entry.metadata()).map_err(StoreError::read)?
-                else {
-                    continue;
-                };
-                match digest_of(algorithm, &entry.file_name()) {
-                    Some(digest) if metadata.is_file() => blobs.push((digest, metadata.len())),
-                    _ => {
-                        let object = entry.path().display().to_string();
-                        self.findings.push(Finding::warning("stray-file", object, "it is no blob"));
-                    }
-                }
-            }
+    /// One finding for each blob, as the first who needs it would say it, and how many do.
+    fn say(&self, lacks: Vec<Lack>) -> Vec<Finding> {
+        let mut by_blob: BTreeMap<Digest, (Lack, u64)> = BTreeMap::new();
+        for lack in lacks {
+            by_blob.entry(lack.digest).or_insert((lack, 0)).1 += 1;
         }
-        Ok(blobs)
+        by_blob.into_values().map(|(lack, count)| self.finding(&lack, count)).collect()
+    }
+
+    fn finding(&self, lack: &Lack, count: u64) -> Finding {
+        let (code, mut message) = match (self.size(&lack.digest), lack.size) {
+            (Some(actual), Some(size)) => {
+                ("size-mismatch", format!("it has {actual} bytes instead of {size}"))
+            }
+            _ => ("missing-blob", "it is not in the store".to_owned()),
+        };
+        if count > 1 {
+            message = format!("{message}; {count} artifacts need it");
+        }
+        let finding = Finding::error(code, lack.digest, message);
+        match &lack.needed_by {
+            Some(name) => finding.of(name),
+            None => finding,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `index.json`: derived from the roots, so that other tools can read the store as an OCI layout.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use airlift_spec::oci::media_type::OCI_INDEX;
 use airlift_spec::{Descriptor, Digest};
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use crate::layout::INDEX;
 use crate::reach::Anchor;
-use crate::{Store, StoreError, disk};
+use crate::{Listing, RootArtifact, Store, StoreError, cores, disk};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -20,55 +21,52 @@ pub(crate) fn empty() -> Vec<u8> {
 impl Store {
     /// Rewrites `index.json` from the roots: complete artifacts only, by name, those without a name last.
     ///
-    /// Costs a `stat` for each blob that the roots reach.
-    pub fn write_index(&self) -> Result<(), StoreError> {
+    /// `complete` are artifacts that the caller has walked himself and found whole. For others, the folder of blobs is
+    /// read once, and their manifests.
+    pub fn write_index(&self, complete: &[RootArtifact]) -> Result<(), StoreError> {
         let _gate = self.enter();
+        let anchors = self.kept(|_, err| Err(err))?.anchors;
+        let complete: HashSet<_> =
+            complete.iter().map(|it| (it.manifest.digest, &it.left_out)).collect();
+        let is_known = |it: &Anchor| complete.contains(&(it.manifest.digest, &it.left_out));
+        let listing = if anchors.iter().all(is_known) { Listing::default() } else { self.list()? };
+        let presence = Presence { store: self, listing, complete };
+        let check = |share: Range<usize>| {
+            anchors[share].iter().map(|anchor| presence.is_complete(anchor)).collect()
+        };
+        let shares = cores::share(anchors.len(), self.tuning().threads, check);
+        let is_complete = shares.into_iter().collect::<Result<Vec<Vec<bool>>, _>>()?.concat();
         let mut entries = BTreeMap::new();
-        let mut seen = Presence { store: self, known: HashMap::new() };
-        for anchor in self.anchors()? {
-            if seen.is_complete(&anchor)? {
-                let key = (anchor.name.is_none(), anchor.name.clone(), anchor.manifest.digest);
-                entries.insert(key, entry(anchor));
-            }
+        for (anchor, _) in anchors.into_iter().zip(is_complete).filter(|(_, it)| *it) {
+            let key = (anchor.name.is_none(), anchor.name.clone(), anchor.manifest.digest);
+            entries.insert(key, entry(anchor));
         }
         let bytes = render(entries.into_values().collect());
         disk::replace(&self.staging_dir(), &self.root().join(INDEX), &bytes)
             .map_err(|err| self.write_error(bytes.len() as u64, err))
     }
-
-    /// Everything that is kept whole, over all roots.
-    pub(crate) fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
-        let mut anchors: Vec<Anchor> =
-            self.roots()?.iter().flat_map(crate::Root::anchors).collect();
-        for repository in self.pushed_repositories()? {
-            if let Some(pushed) = self.pushed(&repository)? {
-                anchors.extend(pushed.anchors(&repository));
-            }
-        }
-        Ok(anchors)
-    }
 }
 
-/// Remembers what is here: artifacts share most of their blobs.
+/// What is known to be here.
 struct Presence<'a> {
     store: &'a Store,
-    known: HashMap<Digest, bool>,
+    listing: Listing,
+    /// Manifests that are here with all they lead to, apart from the children that were left out.
+    complete: HashSet<(Digest, &'a BTreeSet<Digest>)>,
 }
 
 impl Presence<'_> {
-    fn is_complete(&mut self, anchor: &Anchor) -> Result<bool, StoreError> {
+    fn is_complete(&self, anchor: &Anchor) -> Result<bool, StoreError> {
+        if self.complete.contains(&(anchor.manifest.digest, &anchor.left_out)) {
+            return Ok(true);
+        }
         let closure = match self.store.reach(anchor) {
             Ok(closure) => closure,
             // A damaged manifest makes its artifact incomplete, and no other.
             Err(StoreError::DamagedBlob { .. } | StoreError::TooLarge { .. }) => return Ok(false),
             Err(err) => return Err(err),
         };
-        let store = self.store;
-        let known = &mut self.known;
-        let mut is_here = |blob: &Descriptor| {
-            *known.entry(blob.digest).or_insert_with(|| store.contains(&blob.digest))
-        };
-        Ok(closure.is_known() && closure.all().all(&mut is_here))
+        Ok(closure.is_known() && closure.all().all(|blob| self.listing.contains(&blob.digest)))
     }
 }
 

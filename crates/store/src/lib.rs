@@ -32,6 +32,7 @@
 //!   repository.
 
 mod commit;
+mod cores;
 mod direct;
 mod disk;
 mod error;
@@ -42,6 +43,7 @@ pub mod fuzzing;
 mod gc;
 mod index;
 mod layout;
+mod listing;
 mod pieces;
 mod pushed;
 mod reach;
@@ -53,9 +55,8 @@ mod upload;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
-use std::thread;
 
-use airlift_spec::{Algorithm, Descriptor, Digest};
+use airlift_spec::{Algorithm, Digest};
 use fs_err as fs;
 
 pub use airlift_spec::closure::{Closure, closure};
@@ -63,6 +64,7 @@ pub use direct::{DirectFile, PAGE_BYTES, PageBuffer};
 pub use error::StoreError;
 pub use fsck::Fsck;
 pub use gc::GcReport;
+pub use listing::Listing;
 pub use pushed::{Pushed, PushedManifest};
 pub use roots::{Root, RootArtifact};
 pub use staging::{BlobWriter, Staging};
@@ -127,23 +129,6 @@ impl Store {
     pub fn size(&self, digest: &Digest) -> Option<u64> {
         let found = fs::symlink_metadata(self.blob_path(digest)).ok()?;
         found.is_file().then_some(found.len())
-    }
-
-    /// Those of `blobs` that are not here, in the order given. One `stat` each, on all cores.
-    pub fn missing<'a>(&self, blobs: &'a [Descriptor]) -> Vec<&'a Descriptor> {
-        /// Fewer are not worth a thread.
-        const SHARE: usize = 4096;
-        let share = blobs.len().div_ceil(self.tuning().threads.get()).max(SHARE);
-        let absent = |part: &'a [Descriptor]| -> Vec<&'a Descriptor> {
-            part.iter().filter(|blob| !self.contains(&blob.digest)).collect()
-        };
-        thread::scope(|scope| {
-            let parts: Vec<_> =
-                blobs.chunks(share).map(|part| scope.spawn(move || absent(part))).collect();
-            let join =
-                |part: thread::ScopedJoinHandle<'_, _>| part.join().expect("a stat does not panic");
-            parts.into_iter().flat_map(join).collect()
-        })
     }
 
     /// Opens a blob for reading; none where it is absent. Its bytes are not checked here.

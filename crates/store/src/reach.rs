@@ -1,11 +1,21 @@
-//! What the roots reach: the one walk that `gc`, `fsck` and `index.json` share.
+//! What the roots keep and reach: what `gc`, `fsck` and `index.json` share.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Closure, Descriptor, Digest, closure};
 
+use crate::roots::read_root;
 use crate::{Pushed, Root, Store, StoreError};
+
+/// Everything that is kept, over all roots.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) anchors: Vec<Anchor>,
+    /// Kept besides, without what they may lead to; each with the repository that it was pushed to.
+    pub(crate) blobs: Vec<(Digest, Option<Arc<str>>)>,
+}
 
 /// Something that is kept whole: an artifact of a root, or a manifest that was pushed.
 #[derive(Debug, Clone)]
@@ -14,25 +24,37 @@ pub(crate) struct Anchor {
     pub(crate) name: Option<String>,
     pub(crate) manifest: Descriptor,
     pub(crate) left_out: BTreeSet<Digest>,
+    /// The repository in which a client pushed it, if no tag there leads to it.
+    pub(crate) untagged_in: Option<Arc<str>>,
 }
 
-impl Root {
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = Anchor> {
-        self.artifacts.iter().map(|artifact| Anchor {
-            name: artifact.reference.clone(),
-            manifest: artifact.manifest.clone(),
-            left_out: artifact.left_out.clone(),
-        })
+impl Kept {
+    fn add_root(&mut self, root: Root) {
+        self.blobs.extend(root.blobs.into_iter().map(|digest| (digest, None)));
+        self.anchors.extend(root.artifacts.into_iter().map(|artifact| Anchor {
+            name: artifact.reference,
+            manifest: artifact.manifest,
+            left_out: artifact.left_out,
+            untagged_in: None,
+        }));
+    }
+
+    fn add_pushed(&mut self, repository: &str, pushed: &Pushed) {
+        self.anchors.extend(pushed.anchors(repository));
+        let name: Arc<str> = repository.into();
+        let blobs = pushed.blobs.iter().chain(pushed.tags.values());
+        self.blobs.extend(blobs.map(|digest| (*digest, Some(Arc::clone(&name)))));
     }
 }
 
 impl Pushed {
     /// One for each tag, and one for each manifest that has none.
-    pub(crate) fn anchors(&self, repository: &str) -> Vec<Anchor> {
+    fn anchors(&self, repository: &str) -> Vec<Anchor> {
         let anchor = |name: Option<String>, digest: &Digest| {
             let manifest = self.manifests.get(digest)?;
             let manifest = Descriptor::new(&manifest.media_type, *digest, manifest.size);
-            Some(Anchor { name, manifest, left_out: BTreeSet::new() })
+            let untagged_in = name.is_none().then(|| repository.into());
+            Some(Anchor { name, manifest, left_out: BTreeSet::new(), untagged_in })
         };
         let tagged: BTreeSet<_> = self.tags.values().collect();
         let by_tag = self
@@ -45,10 +67,42 @@ impl Pushed {
 }
 
 impl Store {
+    /// Everything that is kept. `bad` is told of a root that cannot be read, by name, and says whether that is the end.
+    pub(crate) fn kept(
+        &self,
+        mut bad: impl FnMut(String, StoreError) -> Result<(), StoreError>,
+    ) -> Result<Kept, StoreError> {
+        let mut kept = Kept::default();
+        for path in self.root_files()? {
+            match read_root(&path) {
+                Ok(root) => root.into_iter().for_each(|root| kept.add_root(root)),
+                Err(err) => bad(path.display().to_string(), err)?,
+            }
+        }
+        for repository in self.pushed_repositories()? {
+            match self.pushed(&repository) {
+                Ok(Some(pushed)) => kept.add_pushed(&repository, &pushed),
+                Ok(None) => {}
+                Err(err) => bad(repository, err)?,
+            }
+        }
+        Ok(kept)
+    }
+
     /// What `anchor` reaches. A damaged manifest is an error: what it leads to is unknown.
     pub(crate) fn reach(&self, anchor: &Anchor) -> Result<Closure, StoreError> {
+        self.reach_anew(anchor, |_| true)
+    }
+
+    /// The same, without what lies below the manifests that are not `new`.
+    pub(crate) fn reach_anew(
+        &self,
+        anchor: &Anchor,
+        new: impl Fn(&Digest) -> bool,
+    ) -> Result<Closure, StoreError> {
         closure(&anchor.manifest, &anchor.left_out, |wanted| {
-            self.read(&wanted.digest, MAX_MANIFEST_BYTES)
+            let is_new = new(&wanted.digest);
+            if is_new { self.read(&wanted.digest, MAX_MANIFEST_BYTES) } else { Ok(None) }
         })
     }
 }

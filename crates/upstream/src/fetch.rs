@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlift_registry::client::{Fetched as Transfer, Repository};
-use airlift_spec::closure::{Closure, closure};
+use airlift_spec::closure::{Closure, Unreadable, closure};
 use airlift_spec::lock::Artifact;
 use airlift_spec::oci::{MAX_MANIFEST_BYTES, total_bytes};
 use airlift_spec::stack;
 use airlift_spec::{Class, Ctx, Descriptor, Digest, Event, Explain as _, Finding, Lock, error};
-use airlift_store::{Root, RootArtifact, Store, StoreError};
+use airlift_store::{Listing, Root, RootArtifact, Store, StoreError};
 use futures::StreamExt as _;
 
 use crate::local::LocalImage;
@@ -74,15 +74,19 @@ pub struct FetchPlan {
 pub fn plan(lock: &Lock, store: &Store) -> Result<FetchPlan, UpstreamError> {
     let (mut blobs, mut unread) = (BTreeMap::new(), BTreeMap::new());
     for artifact in &lock.artifacts {
-        for part in parts(artifact)? {
-            let found = part.walk(store)?;
+        if artifact.digest.is_none() {
+            return Err(UpstreamError::Unpinned { reference: artifact.reference.to_string() });
+        }
+        for part in parts(artifact) {
+            let found = walk(&part, store)?;
             let known = found.manifests.into_iter().chain(found.blobs);
             blobs.extend(known.map(|blob| (blob.digest, blob)));
             unread.extend(found.missing.into_iter().map(|blob| (blob.digest, blob)));
         }
     }
     blobs.retain(|digest, _| !unread.contains_key(digest));
-    let (present, missing) = blobs.into_values().partition(|blob| store.contains(&blob.digest));
+    let listing = store.list().map_err(UpstreamError::StoreItself)?;
+    let (present, missing) = blobs.into_values().partition(|blob| listing.contains(&blob.digest));
     Ok(FetchPlan { missing, present, unread: unread.into_values().collect() })
 }
 
@@ -107,17 +111,22 @@ pub async fn fetch(
     if let Some(open) = lock.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
         return Err(UpstreamError::Unpinned { reference: open.reference.to_string() });
     }
-    let (root, text) = (root(lock), lock.to_text());
+    let text = lock.to_text();
+    let digest = Digest::of(text.as_bytes());
+    let root = root_with(lock, digest);
     let keep = move |store: &Store| {
         store.write_root(&root)?;
-        store.put(Digest::of(text.as_bytes()), text.as_bytes())
+        store.put(digest, text.as_bytes())
     };
-    with_store(&upstream.store, keep).await?;
+    let store = &upstream.store;
+    let ((), listing) =
+        futures::try_join!(with_store(store, keep), with_store(store, Store::list))?;
+    let listing = Arc::new(listing);
     let run = Run { upstream, options, ctx };
     let mut fetched = Fetched { artifacts: lock.artifacts.len() as u64, ..Fetched::default() };
-    let work = run.manifests(lock, &mut fetched).await?;
-    run.blobs(work, &mut fetched).await?;
-    with_store(&upstream.store, Store::write_index).await?;
+    let Found { missing, whole, .. } = run.manifests(lock, &listing, &mut fetched).await?;
+    run.blobs(missing.into_values().collect(), &mut fetched).await?;
+    with_store(&upstream.store, move |store| store.write_index(&whole)).await?;
     fetched.failures.sort_by(|a, b| a.reference.cmp(&b.reference));
     Ok(fetched)
 }
@@ -132,49 +141,95 @@ async fn with_store<T: Send + 'static>(
 
 /// What the store must keep for this lock, from before its first blob arrives.
 pub fn root(lock: &Lock) -> Root {
-    let of = |artifact: &Artifact| {
-        let own = artifact.descriptor().map(|manifest| RootArtifact {
-            reference: Some(artifact.reference.to_string()),
-            manifest,
-            left_out: artifact.left_out_digests(),
-        });
-        let said = artifact.referrers.iter().map(|referrer| RootArtifact {
-            reference: None,
-            manifest: referrer.descriptor(),
-            left_out: BTreeSet::new(),
-        });
-        own.into_iter().chain(said).collect::<Vec<_>>()
-    };
+    root_with(lock, lock.digest())
+}
+
+fn root_with(lock: &Lock, digest: Digest) -> Root {
     Root {
         stack: lock.stack.clone(),
-        artifacts: lock.artifacts.iter().flat_map(of).collect(),
+        artifacts: lock.artifacts.iter().flat_map(parts).collect(),
         // The lock itself, so that the store alone is enough to serve or load from.
-        blobs: vec![lock.digest()],
+        blobs: vec![digest],
     }
 }
 
-/// A manifest to walk from: an artifact's own, or that of something said about it.
-struct Part {
-    manifest: Descriptor,
-    left_out: BTreeSet<Digest>,
+/// The manifests to walk from: an artifact's own, where it is pinned, and those of what is said about it.
+fn parts(artifact: &Artifact) -> Vec<RootArtifact> {
+    let own = artifact.descriptor().map(|manifest| RootArtifact {
+        reference: Some(artifact.reference.to_string()),
+        manifest,
+        left_out: artifact.left_out_digests(),
+    });
+    let said = artifact.referrers.iter().map(|referrer| RootArtifact {
+        reference: None,
+        manifest: referrer.descriptor(),
+        left_out: BTreeSet::new(),
+    });
+    own.into_iter().chain(said).collect()
 }
 
-fn parts(artifact: &Artifact) -> Result<Vec<Part>, UpstreamError> {
-    let own = artifact
-        .descriptor()
-        .ok_or_else(|| UpstreamError::Unpinned { reference: artifact.reference.to_string() })?;
-    let own = Part { manifest: own, left_out: artifact.left_out_digests() };
-    let said = artifact.referrers.iter();
-    let said =
-        said.map(|referrer| Part { manifest: referrer.descriptor(), left_out: BTreeSet::new() });
-    Ok([own].into_iter().chain(said).collect())
+fn walk(part: &RootArtifact, store: &Store) -> Result<Closure, UpstreamError> {
+    let read = |link: &Descriptor| store.read(&link.digest, MAX_MANIFEST_BYTES);
+    closure(&part.manifest, &part.left_out, read).map_err(UpstreamError::StoreItself)
 }
 
-impl Part {
-    fn walk(&self, store: &Store) -> Result<Closure, UpstreamError> {
-        closure(&self.manifest, &self.left_out, |link| store.read(&link.digest, MAX_MANIFEST_BYTES))
-            .map_err(UpstreamError::StoreItself)
+/// What one walk from a manifest came to.
+struct Step {
+    /// Those that are not in the store.
+    manifests: Vec<Descriptor>,
+    unreadable: Vec<Unreadable>,
+    missing: Vec<Descriptor>,
+    present: Vec<(usize, u64)>,
+}
+
+impl Step {
+    fn walk(from: &RootArtifact, store: &Store, listing: &Listing) -> Result<Self, UpstreamError> {
+        let found = walk(from, store)?;
+        let (mut missing, mut present) = (Vec::new(), Vec::new());
+        for blob in found.blobs {
+            match listing.position(&blob.digest) {
+                Some(at) => present.push((at, blob.size)),
+                None => missing.push(blob),
+            }
+        }
+        Ok(Self { manifests: found.missing, unreadable: found.unreadable, missing, present })
     }
+}
+
+/// What the manifests of all artifacts say.
+struct Found {
+    /// Blobs that are not in the store, each once.
+    missing: BTreeMap<Digest, Work>,
+    /// What was in the store with all it leads to.
+    whole: Vec<RootArtifact>,
+    /// Which blobs of the listing have been counted.
+    counted: Vec<bool>,
+}
+
+impl Found {
+    fn add(&mut self, reached: Reached, fetched: &mut Fetched) {
+        self.whole.extend(reached.whole);
+        for (at, size) in reached.present {
+            if !std::mem::replace(&mut self.counted[at], true) {
+                fetched.present_blobs += 1;
+                fetched.present_bytes += size;
+            }
+        }
+        for blob in reached.missing {
+            let none = || Work { blob: blob.clone(), wanted_by: Vec::new() };
+            let work = self.missing.entry(blob.digest).or_insert_with(none);
+            work.wanted_by.push(reached.wanting.clone());
+        }
+    }
+}
+
+/// What the manifests of one artifact say.
+struct Reached {
+    wanting: Wanting,
+    missing: Vec<Descriptor>,
+    /// Which blobs of the listing, and what they are said to measure: a million descriptors would fill the memory.
+    present: Vec<(usize, u64)>,
+    whole: Vec<RootArtifact>,
 }
 
 /// A blob to bring, and who wants it from where.
@@ -209,27 +264,26 @@ impl Run<'_> {
     async fn manifests(
         &self,
         lock: &Lock,
+        listing: &Arc<Listing>,
         fetched: &mut Fetched,
-    ) -> Result<Vec<Work>, UpstreamError> {
+    ) -> Result<Found, UpstreamError> {
         let items = lock.artifacts.len() as u64;
         self.ctx.events.emit(Event::PhaseStarted { phase: "manifests", items, total_bytes: 0 });
-        let answers = futures::stream::iter(&lock.artifacts)
-            .map(|artifact| async move { (artifact, self.artifact(artifact).await) })
-            .buffer_unordered(self.options.max_in_flight.get())
-            .collect::<Vec<_>>();
-        let answers =
-            self.ctx.cancel.run_until_cancelled(answers).await.ok_or(UpstreamError::Cancelled)?;
-        let mut blobs: BTreeMap<Digest, Work> = BTreeMap::new();
-        for (artifact, answer) in answers {
+        let counted = vec![false; listing.len()];
+        let mut found = Found { missing: BTreeMap::new(), whole: Vec::new(), counted };
+        // In the lock's order, which is the order in which a blob's places are tried.
+        let mut answers = futures::stream::iter(&lock.artifacts)
+            .map(|artifact| async move { (artifact, self.artifact(artifact, listing).await) })
+            .buffered(self.options.max_in_flight.get());
+        while let Some((artifact, answer)) = self
+            .ctx
+            .cancel
+            .run_until_cancelled(answers.next())
+            .await
+            .ok_or(UpstreamError::Cancelled)?
+        {
             match answer {
-                Ok((wanting, links)) => {
-                    for blob in links {
-                        let work = blobs
-                            .entry(blob.digest)
-                            .or_insert_with(|| Work { blob, wanted_by: Vec::new() });
-                        work.wanted_by.push(wanting.clone());
-                    }
-                }
+                Ok(reached) => found.add(reached, fetched),
                 Err(error) if error.stops_everything() => return Err(error),
                 Err(error) => {
                     let reference = artifact.reference.to_string();
@@ -240,14 +294,15 @@ impl Run<'_> {
             }
         }
         self.ctx.events.emit(Event::PhaseFinished { phase: "manifests" });
-        Ok(blobs.into_values().collect())
+        Ok(found)
     }
 
     /// The blobs of one artifact, after its manifests have been brought.
     async fn artifact(
         &self,
         artifact: &Artifact,
-    ) -> Result<(Wanting, Vec<Descriptor>), UpstreamError> {
+        listing: &Arc<Listing>,
+    ) -> Result<Reached, UpstreamError> {
         let reference: Arc<str> = artifact.reference.to_string().into();
         let origin = self.origin(artifact).await?;
         let manifests = Manifests {
@@ -256,35 +311,49 @@ impl Run<'_> {
             store: &self.upstream.store,
             ctx: self.ctx,
         };
-        let mut blobs = BTreeMap::new();
-        for part in parts(artifact)? {
-            let found = self.complete(part, &manifests).await?;
-            blobs.extend(found.blobs.into_iter().map(|blob| (blob.digest, blob)));
+        let mut reached = Reached {
+            wanting: Wanting { reference: Arc::clone(&reference), origin: origin.clone() },
+            missing: Vec::new(),
+            present: Vec::new(),
+            whole: Vec::new(),
+        };
+        for part in parts(artifact) {
+            self.complete(Arc::new(part), &manifests, listing, &mut reached).await?;
         }
-        Ok((Wanting { reference, origin }, blobs.into_values().collect()))
+        // What two parts lead to is asked for once.
+        reached.missing.sort_by_key(|blob| blob.digest);
+        reached.missing.dedup_by_key(|blob| blob.digest);
+        Ok(reached)
     }
 
     /// Walks from a manifest until none that it leads to is missing.
     async fn complete(
         &self,
-        part: Part,
+        part: Arc<RootArtifact>,
         manifests: &Manifests<'_>,
-    ) -> Result<Closure, UpstreamError> {
-        let part = Arc::new(part);
+        listing: &Arc<Listing>,
+        reached: &mut Reached,
+    ) -> Result<(), UpstreamError> {
         loop {
-            let (here, store) = (Arc::clone(&part), self.upstream.store.clone());
-            let found = blocking(move || here.walk(&store)).await?;
-            if let Some(odd) = found.unreadable.first() {
+            let (store, listing) = (self.upstream.store.clone(), Arc::clone(listing));
+            let here = Arc::clone(&part);
+            let step = blocking(move || Step::walk(&here, &store, &listing)).await?;
+            if let Some(odd) = step.unreadable.first() {
                 return Err(UpstreamError::Unreadable {
                     reference: manifests.reference.to_owned(),
                     digest: odd.manifest.digest,
                     reason: odd.reason.clone(),
                 });
             }
-            if found.missing.is_empty() {
-                return Ok(found);
+            if step.manifests.is_empty() {
+                if step.missing.is_empty() {
+                    reached.whole.push(RootArtifact::clone(&part));
+                }
+                reached.missing.extend(step.missing);
+                reached.present.extend(step.present);
+                return Ok(());
             }
-            for link in &found.missing {
+            for link in &step.manifests {
                 manifests.follow(link).await?;
             }
         }
@@ -305,13 +374,11 @@ impl Run<'_> {
         })
     }
 
-    async fn blobs(&self, work: Vec<Work>, fetched: &mut Fetched) -> Result<(), UpstreamError> {
-        let store = self.upstream.store.clone();
-        let (present, mut missing): (Vec<Work>, Vec<Work>) =
-            blocking(move || work.into_iter().partition(|work| store.contains(&work.blob.digest)))
-                .await;
-        fetched.present_blobs = present.len() as u64;
-        fetched.present_bytes = total_bytes(present.iter().map(|work| work.blob.size));
+    async fn blobs(
+        &self,
+        mut missing: Vec<Work>,
+        fetched: &mut Fetched,
+    ) -> Result<(), UpstreamError> {
         // Large ones first: a long transfer begun last is time in which nothing else is left to do.
         missing.sort_by_key(|work| (std::cmp::Reverse(work.blob.size), work.blob.digest));
         let total_bytes = total_bytes(missing.iter().map(|work| work.blob.size));

@@ -59,7 +59,7 @@ pub async fn load_to_store(
     if artifacts.iter().all(is_whole) {
         load.write_roots(&bundles, Keeps::Artifacts).await?;
     }
-    load.blocking(Store::write_index).await?;
+    load.blocking(|store| store.write_index(&[])).await?;
     findings.sort();
     findings.dedup();
     let totals = tally.totals(0);

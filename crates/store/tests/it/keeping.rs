@@ -394,7 +394,7 @@ fn the_index_lists_complete_artifacts_in_a_fixed_order() {
             pushed.tags.insert("v1".to_owned(), one.digest);
         })
         .unwrap();
-    store.write_index().unwrap();
+    store.write_index(&[]).unwrap();
     let first = fs::read(store.root().join("index.json")).unwrap();
     let parsed: serde_json::Value = serde_json::from_slice(&first).unwrap();
     let names: Vec<_> = parsed["manifests"]
@@ -407,8 +407,30 @@ fn the_index_lists_complete_artifacts_in_a_fixed_order() {
         names,
         [Some("quay.io/a/sparse:1"), Some("quay.io/z/z:1"), Some("team/app:v1"), None]
     );
-    store.write_index().unwrap();
+    store.write_index(&[]).unwrap();
     assert_eq!(fs::read(store.root().join("index.json")).unwrap(), first);
+}
+
+#[test]
+fn what_is_said_to_be_whole_is_listed_unread_and_nothing_else_is() {
+    let (_dir, store) = temp_store();
+    let (one, gap) = (image(&store, &[&layer(&store, "one")]), image(&store, &[]));
+    let both = index(&store, &[&one, &gap]);
+    store.discard(&gap.digest).unwrap();
+    let sparse = root("s", &[("quay.io/a/sparse:1", &both, &[&gap])]);
+    store.write_root(&sparse).unwrap();
+    store.write_root(&root("t", &[("quay.io/a/whole:1", &both, &[])])).unwrap();
+    let listed = || {
+        let index = fs::read_to_string(store.root().join("index.json")).unwrap();
+        ["sparse", "whole"].map(|name| index.contains(name))
+    };
+    store.write_index(&sparse.artifacts).unwrap();
+    assert_eq!(listed(), [true, false]);
+    damage(&store, &both.digest);
+    store.write_index(&sparse.artifacts).unwrap();
+    assert_eq!(listed(), [true, false]);
+    store.write_index(&[]).unwrap();
+    assert_eq!(listed(), [false, false]);
 }
 
 #[test]
@@ -420,7 +442,7 @@ fn skopeo_reads_the_store_as_an_oci_layout() {
     let (_dir, store) = temp_store();
     let one = image(&store, &[&layer(&store, "one")]);
     store.write_root(&root("s", &[("quay.io/team/app:v1", &one, &[])])).unwrap();
-    store.write_index().unwrap();
+    store.write_index(&[]).unwrap();
     let source = format!("oci:{}:quay.io/team/app:v1", store.root().display());
     let said = Command::new("skopeo").args(["inspect", "--raw", &source]).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
