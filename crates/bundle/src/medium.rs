@@ -30,8 +30,7 @@ use crate::{BundleError, disk};
 const ROOT_SUFFIX: &str = ".bundle.json";
 /// How much is read at once of what is checked already.
 const FRAME_BYTES: u64 = 1 << 20;
-/// Readers at once that may hold a chunk of 8 MiB while they check it: enough for a fast disk and all its cores,
-/// and 128 MiB at most, however many clients there are.
+/// Readers at once, however many clients there are: enough for a fast disk and all cores, with 2 MiB each at most.
 const MAX_READS: usize = 16;
 
 /// A bundle whose root a trusted key has signed; its bytes are checked as they are read.

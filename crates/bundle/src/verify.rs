@@ -182,7 +182,7 @@ impl Job<'_> {
     fn run(&self, bundle: &TrustedBundle, ctx: &Ctx) -> Vec<Damage> {
         match self {
             Self::Chunk { volume, chunk } => {
-                check_chunk(volume, *chunk, ctx).err().into_iter().collect()
+                check_chunk(volume, *chunk, Keep::Nothing, ctx).err().into_iter().collect()
             }
             Self::Volume { volume, members } => damage::of_volume(volume, members, ctx),
             Self::Split { member } => damage::of_split(bundle, member, ctx),
@@ -190,12 +190,20 @@ impl Job<'_> {
     }
 }
 
+/// What to return of a chunk that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    Everything,
+}
+
 /// Reads one chunk and compares it, if there are sums to compare it with.
-fn check_chunk(volume: &Volume, chunk: u64, ctx: &Ctx) -> Result<bytes::Bytes, Damage> {
+fn check_chunk(volume: &Volume, chunk: u64, keep: Keep, ctx: &Ctx) -> Result<bytes::Bytes, Damage> {
     let start = chunk * CHUNK_BYTES;
     let end = (start + CHUNK_BYTES).min(volume.size_bytes());
+    let wanted = if keep == Keep::Everything { start..end } else { start..start };
     let read = match volume.sums() {
-        Some(_) => volume.check_chunk(chunk),
+        Some(_) => volume.check_chunk(chunk, wanted),
         None => volume.read_unchecked(start, end),
     };
     let name = volume.name().to_owned();

@@ -6,12 +6,13 @@
 //! **Concurrency.** Any number of readers; two that meet at an unchecked chunk both check it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use airlift_registry::Buffers;
-use airlift_spec::Digest;
+use airlift_spec::{Algorithm, Digest, Hasher};
 use bytes::Bytes;
 
 use crate::medium::SumsPlace;
@@ -19,8 +20,9 @@ use crate::root::{CHUNK_BYTES, Root, Sums, max_sums_bytes};
 use crate::tar::{MARKER_BYTES, Marked, read_marker};
 use crate::{BundleError, disk};
 
-/// How much is read at once of a chunk that is checked already.
-const FRAME_BYTES: u64 = 1 << 20;
+/// How much is read at once.
+const FRAME: usize = 1 << 20;
+const FRAME_BYTES: u64 = FRAME as u64;
 
 /// A volume, here or not.
 #[derive(Debug)]
@@ -165,26 +167,24 @@ impl Volume {
         if self.is_checked(chunk) {
             return self.read_unchecked(start, end.min(chunk_end).min(start + FRAME_BYTES));
         }
-        let bytes = self.check_chunk(chunk)?;
-        let at = |offset: u64| usize::try_from(offset - chunk_start).unwrap_or(usize::MAX);
-        Ok(bytes.slice(at(start)..at(end.min(chunk_end))))
+        self.check_chunk(chunk, start..end.min(chunk_end))
     }
 
-    /// Reads a whole chunk and compares it with its sum, copy by copy; what it returns is good.
-    pub(crate) fn check_chunk(&self, chunk: u64) -> Result<Bytes, BundleError> {
+    /// Reads a whole chunk and compares it with its sum, copy by copy; returns those of its bytes that are `wanted`.
+    pub(crate) fn check_chunk(&self, chunk: u64, wanted: Range<u64>) -> Result<Bytes, BundleError> {
         let damaged = || BundleError::Damaged { volume: self.name.clone(), chunk };
         if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&chunk) {
             return Err(damaged());
         }
         let sums = self.sums().ok_or_else(damaged)?;
         let index = usize::try_from(chunk).unwrap_or(usize::MAX);
-        let wanted = sums.sha256.get(index).map(|sum| Digest::Sha256(*sum));
+        let sum = sums.sha256.get(index).map(|sum| Digest::Sha256(*sum));
         let start = chunk * CHUNK_BYTES;
         let end = (start + CHUNK_BYTES).min(self.size);
         let mut failure = None;
         for copy in 0..=self.spares.len() {
-            match self.read_copy(copy, start, end) {
-                Ok(bytes) if wanted == Some(Digest::of(&bytes)) => {
+            match self.hash_copy(copy, start..end, &wanted) {
+                Ok((digest, bytes)) if sum == Some(digest) => {
                     if copy > 0 {
                         let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
                         mended.insert(chunk, copy);
@@ -223,22 +223,50 @@ impl Volume {
         Ok([first, self.read_unchecked(cut, end)?].concat().into())
     }
 
-    /// Bytes of one copy; an error if the file has shrunk.
+    /// Hashes `range` of one copy, and keeps what is `wanted` of the very bytes that it hashed. A whole chunk at a time
+    /// would cost every reader 8 MiB.
+    fn hash_copy(
+        &self,
+        copy: usize,
+        range: Range<u64>,
+        wanted: &Range<u64>,
+    ) -> Result<(Digest, Bytes), BundleError> {
+        let file = self.open_copy(copy)?;
+        let length = |part: &Range<u64>| usize::try_from(part.end - part.start).unwrap_or_default();
+        let mut kept = Vec::with_capacity(length(wanted));
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + FRAME_BYTES);
+            let frame = self.buffers.read(&file, at, length(&(at..end))).map_err(self.failed())?;
+            hasher.update(&frame);
+            let within = |place: u64| length(&(at..place.clamp(at, end)));
+            kept.extend_from_slice(&frame[within(wanted.start)..within(wanted.end)]);
+            at = end;
+        }
+        Ok((hasher.finish(), kept.into()))
+    }
+
+    /// Bytes of one copy.
     fn read_copy(&self, copy: usize, start: u64, end: u64) -> Result<Bytes, BundleError> {
-        let doing = || BundleError::disk(format!("failed to read {}", self.name));
+        let file = self.open_copy(copy)?;
+        let length = usize::try_from(end - start).unwrap_or_default();
+        self.buffers.read(&file, start, length).map_err(self.failed())
+    }
+
+    /// Opened for every read: a bundle may have more volumes than a process may have files.
+    fn open_copy(&self, copy: usize) -> Result<fs_err::File, BundleError> {
         let path = match (&self.presence, copy.checked_sub(1)) {
             (Presence::Here(path), None) => Some(path),
             (Presence::Here(_), Some(spare)) => self.spares.get(spare),
             (Presence::WrongSize(..) | Presence::Absent, _) => None,
         };
-        let Some(path) = path else {
-            return Err(doing()(std::io::ErrorKind::NotFound.into()));
-        };
-        // Opened for every read: a bundle may have more volumes than a process may have files.
-        let file = disk::open(path).map_err(doing())?;
-        let file = file.ok_or(std::io::ErrorKind::NotFound.into()).map_err(doing())?;
-        let length = usize::try_from(end - start).unwrap_or_default();
-        self.buffers.read(&file, start, length).map_err(doing())
+        let found = path.map_or(Ok(None), |path| disk::open(path)).map_err(self.failed())?;
+        found.ok_or(std::io::ErrorKind::NotFound.into()).map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl FnOnce(std::io::Error) -> BundleError {
+        BundleError::disk(format!("failed to read {}", self.name))
     }
 }
 

@@ -365,7 +365,7 @@ mod tests {
 
     fn anchor(manifest: &Descriptor, left_out: &[&Descriptor]) -> Anchor {
         let left_out: BTreeSet<Digest> = left_out.iter().map(|child| child.digest).collect();
-        Anchor { name: None, manifest: manifest.clone(), left_out }
+        Anchor { name: None, manifest: manifest.clone(), left_out, untagged_in: None }
     }
 
     #[test]

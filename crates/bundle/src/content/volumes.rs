@@ -100,19 +100,15 @@ pub(super) fn frames(
             if position >= end {
                 return Ok::<_, BundleError>(None);
             }
+            // Of the rest of a chunk that is checked now, bytes are read again when it is their turn: slow clients
+            // must not hold chunks, and mostly it is still in the system's cache.
+            let end = end.min(position + FRAME_BYTES as u64);
             let _leave = bundle.admit().await;
             let reader = Arc::clone(&bundle);
-            let frame =
-                blocking(move || Ok(one_frame(reader.read(&member, position, end)?))).await?;
+            let frame = blocking(move || reader.read(&member, position, end)).await?;
             let next = position + frame.len() as u64;
             Ok(Some((frame, next)))
         }
     });
     Ok(Some(frames.boxed()))
-}
-
-/// The first frame of what a chunk gave. A slice would keep all of the chunk in memory for as long as a slow client
-/// takes; the rest is read again instead, and mostly still in the system's cache.
-fn one_frame(bytes: Bytes) -> Bytes {
-    if bytes.len() <= FRAME_BYTES { bytes } else { Bytes::copy_from_slice(&bytes[..FRAME_BYTES]) }
 }

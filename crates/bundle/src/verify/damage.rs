@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Ctx, Digest, Finding, Hasher, Lock, closure};
 
-use super::{Damage, check_chunk};
+use super::{Damage, Keep, check_chunk};
 use crate::gather::LOCKS_FOLDER;
 use crate::root::{CHUNK_BYTES, Member, Piece};
 use crate::{BundleError, TrustedBundle, Volume};
@@ -22,7 +22,7 @@ pub(super) fn of_volume(volume: &Volume, members: &[&Member], ctx: &Ctx) -> Vec<
         if ctx.is_cancelled() {
             return damage;
         }
-        let bytes = match check_chunk(volume, chunk, ctx) {
+        let bytes = match check_chunk(volume, chunk, Keep::Everything, ctx) {
             Ok(bytes) => bytes,
             Err(broken) => {
                 damage.push(broken);
