@@ -1,6 +1,6 @@
 //! What differs between two sets of pins, as `+`, `-` and `~` lines.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use airlift_spec::{Digest, Lock, Reference};
 use serde::Serialize;
@@ -17,15 +17,18 @@ pub(crate) struct Change {
 
 /// The artifacts that only one of two locks has, or that they pin differently, by name.
 pub(crate) fn changes(before: Option<&Lock>, after: &Lock) -> Vec<Change> {
-    let pin = |lock: Option<&Lock>, reference: &Reference| lock?.artifact(reference)?.digest;
-    let artifacts = before.into_iter().chain([after]).flat_map(|lock| &lock.artifacts);
-    let references: BTreeSet<&Reference> = artifacts.map(|artifact| &artifact.reference).collect();
-    let changes = references.into_iter().map(|reference| Change {
+    let mut pins: BTreeMap<&Reference, [Option<Digest>; 2]> = BTreeMap::new();
+    for (side, lock) in [before, Some(after)].into_iter().enumerate() {
+        for artifact in lock.into_iter().flat_map(|lock| &lock.artifacts) {
+            pins.entry(&artifact.reference).or_default()[side] = artifact.digest;
+        }
+    }
+    let change = |(reference, [from, to]): (&Reference, [Option<Digest>; 2])| Change {
         reference: reference.clone(),
-        from: pin(before, reference),
-        to: pin(Some(after), reference),
-    });
-    changes.filter(|change| change.from != change.to).collect()
+        from,
+        to,
+    };
+    pins.into_iter().map(change).filter(|change| change.from != change.to).collect()
 }
 
 pub(crate) fn changes_text(changes: &[Change]) -> String {

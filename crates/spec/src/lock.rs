@@ -220,9 +220,11 @@ impl Lock {
         }
         let wanted: BTreeMap<&Reference, &Source> =
             stack.wanted_sources().map(|source| (&source.reference, source)).collect();
+        let artifacts: BTreeMap<&Reference, &Artifact> =
+            self.artifacts.iter().map(|artifact| (&artifact.reference, artifact)).collect();
         for (reference, source) in &wanted {
-            let artifact = self
-                .artifact(reference)
+            let artifact = artifacts
+                .get(reference)
                 .ok_or_else(|| Stale::Missing { reference: reference.to_string() })?;
             check_source(artifact, source, stack)?;
         }

@@ -97,7 +97,10 @@ pub async fn resolve(
         items: sources.len() as u64,
         total_bytes: 0,
     });
-    let run = Run { stack, before, upstream, options, ctx, cosign: CosignTags::default() };
+    let pins = before.into_iter().flat_map(|lock| &lock.artifacts);
+    let pins = pins.map(|artifact| (&artifact.reference, artifact)).collect();
+    let cosign = CosignTags::default();
+    let run = Run { stack, before, pins, upstream, options, ctx, cosign };
     let inputs = {
         let (stack, base) = (stack.clone(), upstream.base.clone());
         // A large archive takes its time to hash; whoever stops us does not wait for it.
@@ -148,6 +151,8 @@ fn excluded(stack: &Stack) -> Vec<Finding> {
 struct Run<'a> {
     stack: &'a Stack,
     before: Option<&'a Lock>,
+    /// What `before` holds.
+    pins: BTreeMap<&'a Reference, &'a Artifact>,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -182,7 +187,7 @@ impl Run<'_> {
     }
 
     async fn pin(&self, source: &Source) -> Result<Found, UpstreamError> {
-        let before = self.before.and_then(|lock| lock.artifact(&source.reference));
+        let before = self.pins.get(&source.reference).copied();
         let before =
             before.filter(|before| before.digest.is_some() && before.from == source.from_text());
         let keep = before.filter(|_| !self.options.update.moves(&source.reference));
