@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod failure;
 mod files;
+mod limits;
 mod output;
 mod place;
 

@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use airlift_spec::{Class, Explain};
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -144,6 +144,7 @@ impl std::fmt::Debug for dyn Backend {
 
 impl Server {
     /// Listens on `address`; port 0 takes a free one.
+    #[expect(clippy::unused_async, reason = "it belongs to the runtime that it is called in")]
     pub async fn bind(
         address: SocketAddr,
         options: ServerOptions,
@@ -154,7 +155,7 @@ impl Server {
             return Err(ServerError::WritableWithoutCredentials { address });
         }
         let failed = |source| ServerError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen_on(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address, backend, options })
     }
@@ -185,4 +186,16 @@ impl Server {
         let max_connections = options.max_connections.get();
         connections.run(self.listener, max_connections, options.drain_timeout, shutdown).await;
     }
+}
+
+/// Clients that may wait to be accepted. A cluster's nodes all ask at once when it restarts, and whoever finds the
+/// kernel's queue full tries again only seconds later.
+const QUEUE: u32 = 1024;
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart need not wait until the kernel has forgotten the connections of the last run.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }

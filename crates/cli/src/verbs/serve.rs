@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::app::{App, Exit, Side, blocking, read_file};
 use crate::args::Transfer;
 use crate::error::CliError;
+use crate::limits;
 use crate::output::{Report, findings_text};
 use crate::place::Source;
 use crate::sources::SourceArgs;
@@ -95,13 +96,15 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     };
     let tls = server_tls(&args, app).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let defaults = ServerOptions::default();
     let options = ServerOptions {
         tls,
         auth: auth(&args).await?,
         writable,
         metrics,
         access_log: access_log(app),
-        ..ServerOptions::default()
+        max_connections: limits::connections(defaults.max_connections),
+        ..defaults
     };
     let server = Server::bind(args.listen, options, backend).await?;
     app.print(&Listening { url: format!("{scheme}://{}", server.local_addr()) })?;
