@@ -14,6 +14,7 @@ mod dist;
 mod docs;
 mod fuzz;
 mod process;
+mod scale;
 mod soak;
 mod test;
 mod tools;
@@ -21,7 +22,8 @@ mod tools;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The verbs, for whoever wants to know whether one exists.
-const CHORES: &[&str] = &["tools", "test", "fuzz", "ci", "docs", "dist", "bench", "soak"];
+const CHORES: &[&str] =
+    &["tools", "test", "fuzz", "ci", "docs", "dist", "bench", "soak", "scale"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
@@ -34,6 +36,7 @@ usage: cargo xtask VERB
   dist               builds the one static binary and checks it
   bench [CASE…]      measures airlift beside its peers: fetch, line, small, bundle, load, serve
   soak [--minutes N] everything at once on one store, with faults and kills; then nothing may be wrong
+  scale [PART…]      measures what the largest cost, against limits: blobs, vast, million, lock, pulls
 ";
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["dist"] => dist::run(),
         ["bench", ref cases @ ..] => bench::run(cases),
         ["soak", ref words @ ..] => soak::run(words),
+        ["scale", ref words @ ..] => scale::run(words),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
