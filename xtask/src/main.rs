@@ -22,8 +22,7 @@ mod tools;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The verbs, for whoever wants to know whether one exists.
-const CHORES: &[&str] =
-    &["tools", "test", "fuzz", "ci", "docs", "dist", "bench", "soak", "scale"];
+const CHORES: &[&str] = &["tools", "test", "fuzz", "ci", "docs", "dist", "bench", "soak", "scale"];
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
