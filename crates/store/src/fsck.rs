@@ -256,16 +256,16 @@ impl Here<'_> {
     }
 
     fn finding(&self, lack: &Lack, count: u64) -> Finding {
-        let (code, mut message) = match (self.size(&lack.digest), lack.size) {
+        let mut finding = match (self.size(&lack.digest), lack.size) {
             (Some(actual), Some(size)) => {
-                ("size-mismatch", format!("it has {actual} bytes instead of {size}"))
+                let message = format!("it has {actual} bytes instead of {size}");
+                Finding::error("size-mismatch", lack.digest, message)
             }
-            _ => ("missing-blob", "it is not in the store".to_owned()),
+            _ => Finding::error("missing-blob", lack.digest, "it is not in the store"),
         };
         if count > 1 {
-            message = format!("{message}; {count} artifacts need it");
+            finding.message = format!("{}; {count} artifacts need it", finding.message);
         }
-        let finding = Finding::error(code, lack.digest, message);
         match &lack.needed_by {
             Some(name) => finding.of(name),
             None => finding,
