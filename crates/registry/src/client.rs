@@ -168,6 +168,8 @@ struct Host {
 struct Habits {
     /// 0: not known, 1: has the referrers API, 2: has not.
     referrers: AtomicU8,
+    /// Whether somebody has asked for referrers; held by the first who does.
+    asked_referrers: tokio::sync::Mutex<bool>,
     no_single_post: AtomicBool,
     no_chunks: AtomicBool,
 }

@@ -49,15 +49,23 @@ impl Shared {
         subject: Digest,
         ctx: &Ctx,
     ) -> Result<Option<Referrers>, ClientError> {
-        if endpoint.host.habits.referrers.load(Ordering::Relaxed) != HAS_NO_API {
+        let habits = &endpoint.host.habits;
+        // The first question goes alone: its answer says what all the others have to ask.
+        let mut asked = habits.asked_referrers.lock().await;
+        let first = (!*asked).then(|| {
+            *asked = true;
+            asked
+        });
+        if habits.referrers.load(Ordering::Relaxed) != HAS_NO_API {
             match self.referrers_api(&endpoint, subject, ctx).await? {
                 Some(found) => {
-                    endpoint.host.habits.referrers.store(HAS_API, Ordering::Relaxed);
+                    habits.referrers.store(HAS_API, Ordering::Relaxed);
                     return Ok(Some(Referrers::Api(found)));
                 }
-                None => endpoint.host.habits.referrers.store(HAS_NO_API, Ordering::Relaxed),
+                None => habits.referrers.store(HAS_NO_API, Ordering::Relaxed),
             }
         }
+        drop(first);
         let registry = endpoint.host.name.clone();
         let tag = referrers_tag(&subject);
         let Some(fetched) = self.manifest_at(endpoint, &tag, ctx).await? else {

@@ -179,6 +179,19 @@ async fn a_list_that_leads_to_another_host_is_not_followed() {
 }
 
 #[tokio::test]
+async fn many_who_ask_for_referrers_at_once_learn_from_the_first_that_there_is_no_api() {
+    let options = FakeOptions { referrers: registry::Referrers::TagOnly, ..FakeOptions::default() };
+    let registry = FakeRegistry::with(options);
+    let (client, repository, ctx) = (client(), repository(&registry), Ctx::default());
+    let subjects: Vec<Digest> = (0..8_u8).map(|at| Digest::of(&[at])).collect();
+    let asked = subjects.iter().map(|subject| client.referrers(&repository, subject, &ctx));
+    for found in futures::future::join_all(asked).await {
+        assert_eq!(found.unwrap(), Referrers::FallbackTag(Vec::new()));
+    }
+    assert_eq!(registry.count("GET", "/referrers/"), 1);
+}
+
+#[tokio::test]
 async fn referrers_come_from_the_api_or_from_the_fallback_tag() {
     for kind in [registry::Referrers::Api, registry::Referrers::TagOnly] {
         let options = FakeOptions { referrers: kind, page_size: Some(1), ..FakeOptions::default() };
