@@ -64,6 +64,15 @@ fn crates_depend_only_on_those_above_them() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The README begins with `cargo run`, which asks for a name where several programs could be meant.
+#[test]
+fn cargo_run_means_the_product() {
+    let metadata = metadata();
+    let ours = packages(&metadata).filter(|package| package["source"].is_null());
+    let named: Vec<&str> = ours.filter_map(|package| package["default_run"].as_str()).collect();
+    assert_eq!(named, ["airlift"]);
+}
+
 #[test]
 fn the_table_reads_from_top_to_bottom() {
     let mut above = BTreeSet::new();
