@@ -212,7 +212,8 @@ impl Found {
         for (at, size) in reached.present {
             if !std::mem::replace(&mut self.counted[at], true) {
                 fetched.present_blobs += 1;
-                fetched.present_bytes += size;
+                // Manifests may claim anything, and the sum is for people.
+                fetched.present_bytes = fetched.present_bytes.saturating_add(size);
             }
         }
         for blob in reached.missing {
@@ -506,4 +507,26 @@ fn sink(
         failed.entry(name).or_insert(shared);
     }
     failed.entry(first).or_insert(error);
+}
+
+#[cfg(test)]
+mod tests {
+    use airlift_registry::client::{Client, ClientOptions};
+
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_all_numbers_do_not_stop_the_count() {
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let repository = Repository { host: "quay.io".to_owned(), path: "org/app".to_owned() };
+        let origin = Origin::Registry { client, repository };
+        let mut found =
+            Found { missing: BTreeMap::new(), whole: Vec::new(), counted: vec![false; 2] };
+        let mut fetched = Fetched::default();
+        let present = vec![(0, u64::MAX), (1, u64::MAX), (0, 1)];
+        let wanting = Wanting { reference: "quay.io/org/app:1".into(), origin };
+        let reached = Reached { wanting, missing: Vec::new(), present, whole: Vec::new() };
+        found.add(reached, &mut fetched);
+        assert_eq!((fetched.present_blobs, fetched.present_bytes), (2, u64::MAX));
+    }
 }
