@@ -163,9 +163,8 @@ struct Lack {
 impl Here<'_> {
     fn check(&self, kept: &Kept, ctx: &Ctx) -> Result<Vec<Finding>, StoreError> {
         let mut lacks = Lacks::default();
-        // A push announces its blobs before they come: one that is absent was never pushed to its end, and nothing
-        // needs it but a manifest.
-        for (digest, _) in kept.blobs.iter().filter(|(_, repository)| repository.is_none()) {
+        // Not those of a push: one that is absent was never pushed to its end, and nothing needs it but a manifest.
+        for digest in &kept.blobs {
             self.blob(digest, None, None, &mut lacks);
         }
         let share = |share: Range<usize>| {

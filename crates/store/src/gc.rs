@@ -73,7 +73,7 @@ impl Store {
     /// Marks all that is kept.
     fn mark(&self, keep: &Keep, ctx: &Ctx) -> Result<(), StoreError> {
         let kept = self.kept(|_, err| Err(err))?;
-        kept.blobs.iter().for_each(|(digest, _)| keep.note(digest));
+        kept.blobs.iter().chain(&kept.pushed_blobs).for_each(|digest| keep.note(digest));
         let mut anchors = kept.anchors;
         // Many tags may lead to one manifest.
         let key = |it: &Anchor| (it.manifest.digest, it.left_out.clone());

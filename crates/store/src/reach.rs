@@ -13,8 +13,10 @@ use crate::{Pushed, Root, Store, StoreError};
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) anchors: Vec<Anchor>,
-    /// Kept besides, without what they may lead to; each with the repository that it was pushed to.
-    pub(crate) blobs: Vec<(Digest, Option<Arc<str>>)>,
+    /// Kept besides, without what they may lead to.
+    pub(crate) blobs: Vec<Digest>,
+    /// The same of what clients push. It is announced before it comes, and so may be absent.
+    pub(crate) pushed_blobs: Vec<Digest>,
 }
 
 /// Something that is kept whole: an artifact of a root, or a manifest that was pushed.
@@ -30,7 +32,7 @@ pub(crate) struct Anchor {
 
 impl Kept {
     fn add_root(&mut self, root: Root) {
-        self.blobs.extend(root.blobs.into_iter().map(|digest| (digest, None)));
+        self.blobs.extend(root.blobs);
         self.anchors.extend(root.artifacts.into_iter().map(|artifact| Anchor {
             name: artifact.reference,
             manifest: artifact.manifest,
@@ -41,9 +43,7 @@ impl Kept {
 
     fn add_pushed(&mut self, repository: &str, pushed: &Pushed) {
         self.anchors.extend(pushed.anchors(repository));
-        let name: Arc<str> = repository.into();
-        let blobs = pushed.blobs.iter().chain(pushed.tags.values());
-        self.blobs.extend(blobs.map(|digest| (*digest, Some(Arc::clone(&name)))));
+        self.pushed_blobs.extend(pushed.blobs.iter().chain(pushed.tags.values()));
     }
 }
 
