@@ -9,9 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use airlift_spec::{Algorithm, Ctx, Digest, Event, Hasher};
-use airlift_store::{DirectFile, PageBuffer, Store};
+use airlift_store::{DirectFile, PageBuffer, Store, write_all_at};
 use fs_err as fs;
-use fs_err::os::unix::fs::FileExt as _;
 
 use crate::root::{CHUNK_BYTES, Member, Piece, Root, Table, in_volume_order, member_name};
 use crate::{BundleError, disk, tar};
@@ -248,8 +247,7 @@ impl Pages {
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        let direct = self.direct.as_ref().map_or(0, |file| file.write(self.offset, &self.buffer));
-        self.file.write_all_at(&self.buffer[direct..], self.offset + direct as u64)?;
+        write_all_at(&self.file, self.direct.as_ref(), &self.buffer, self.offset)?;
         self.offset += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -21,8 +21,7 @@ use crate::tar::{MARKER_BYTES, Marked, read_marker};
 use crate::{BundleError, disk};
 
 /// How much is read at once.
-const FRAME: usize = 1 << 20;
-const FRAME_BYTES: u64 = FRAME as u64;
+const FRAME_BYTES: u64 = 1 << 20;
 
 /// A volume, here or not.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! Not every file system does this, and none does it for pieces that are not whole pages: callers fall back to the plain
 //! file.
 
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -70,10 +71,10 @@ impl DirectFile {
         fs::OpenOptions::new().write(true).custom_flags(flags).open(path).ok().map(Self)
     }
 
-    /// Writes what can be written directly of `bytes`, from their beginning; the caller writes the rest.
+    /// Writes what can be written directly of `bytes`, from their beginning, and says how much that was.
     ///
-    /// Nothing is written on an error: the plain write that follows says what is wrong, if anything is.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> usize {
+    /// Nothing on an error: the plain write that follows says what is wrong, if anything is.
+    fn write(&self, offset: u64, bytes: &[u8]) -> usize {
         let whole = bytes.len() - bytes.len() % PAGE_BYTES;
         let is_aligned = offset.is_multiple_of(PAGE_BYTES as u64)
             && bytes.as_ptr().align_offset(PAGE_BYTES) == 0;
@@ -82,6 +83,17 @@ impl DirectFile {
         }
         self.0.write_all_at(&bytes[..whole], offset).map_or(0, |()| whole)
     }
+}
+
+/// Writes `bytes` at `offset` of `file`: through `direct` what it takes, the rest the plain way.
+pub fn write_all_at(
+    file: &fs::File,
+    direct: Option<&DirectFile>,
+    bytes: &[u8],
+    offset: u64,
+) -> io::Result<()> {
+    let count = direct.map_or(0, |direct| direct.write(offset, bytes));
+    file.write_all_at(&bytes[count..], offset + count as u64)
 }
 
 #[cfg(test)]

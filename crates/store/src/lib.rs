@@ -60,7 +60,7 @@ use airlift_spec::{Algorithm, Digest};
 use fs_err as fs;
 
 pub use airlift_spec::closure::{Closure, closure};
-pub use direct::{DirectFile, PAGE_BYTES, PageBuffer};
+pub use direct::{DirectFile, PAGE_BYTES, PageBuffer, write_all_at};
 pub use error::StoreError;
 pub use fsck::Fsck;
 pub use gc::GcReport;

@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 
 use airlift_spec::{Digest, Hasher};
 use fs_err as fs;
-use fs_err::os::unix::fs::FileExt as _;
 
 use crate::commit::Publication;
-use crate::direct::DirectFile;
+use crate::direct::{DirectFile, write_all_at};
 use crate::pieces::{self, Pieces};
 use crate::{Store, StoreError, disk};
 
@@ -190,9 +189,7 @@ impl BlobWriter {
             self.hasher = Hasher::new(self.digest.algorithm());
             self.hashed_bytes = 0;
         }
-        let direct = self.direct.as_ref().map_or(0, |file| file.write(offset, bytes));
-        self.file
-            .write_all_at(&bytes[direct..], offset + direct as u64)
+        write_all_at(&self.file, self.direct.as_ref(), bytes, offset)
             .map_err(|err| self.failed(err))?;
         if offset == self.hashed_bytes {
             self.hasher.update(bytes);
