@@ -17,12 +17,11 @@ use crate::tools;
 mod corpus;
 mod far;
 mod line;
-mod measure;
 mod near;
 mod server;
 mod table;
 
-use measure::Cost;
+use crate::measure::{Cost, Timer};
 use table::Table;
 
 type Case = fn(&Bench) -> Result<Vec<Table>>;
@@ -77,6 +76,7 @@ struct Bench {
     home: PathBuf,
     scratch: PathBuf,
     rounds: usize,
+    timer: Timer,
 }
 
 impl Bench {
@@ -106,8 +106,9 @@ impl Bench {
             fs_err::remove_dir_all(&scratch)?;
         }
         fs_err::create_dir_all(&scratch)?;
+        let timer = Timer::new(&scratch)?;
         let rounds = variable("AIRLIFT_BENCH_ROUNDS").map_or(Ok(ROUNDS), |text| text.parse())?;
-        Ok(Self { airlift, path, home, scratch, rounds: rounds.max(1) })
+        Ok(Self { airlift, path, home, scratch, rounds: rounds.max(1), timer })
     }
 
     /// Where a contender leaves what he made.
@@ -126,12 +127,18 @@ impl Bench {
 
     /// Runs a script for what it does and says what it cost.
     fn shell(&self, script: &str) -> Result<Cost> {
-        measure::run(script, &self.path, &self.scratch)
+        let mut command = self.timer.command();
+        self.timer.run(command.args(["sh", "-ec", script]).env("PATH", &self.path))
     }
 
     fn run(&self, contender: &Contender) -> Result<Cost> {
         let cost = self.shell(&contender.script)?;
-        eprintln!("{}: {:.2} s, {:.2} CPU s", contender.name, cost.wall_seconds, cost.cpu_seconds);
+        eprintln!(
+            "{}: {:.2} s, {:.2} CPU s",
+            contender.name,
+            cost.wall_seconds(),
+            cost.cpu_seconds()
+        );
         Ok(cost)
     }
 
@@ -166,8 +173,39 @@ impl Bench {
                 costs.push(turn(contender)?);
             }
         }
-        let medians = costs.iter().map(|costs| measure::median(costs));
+        let medians = costs.iter().map(|costs| median(costs));
         let rows = contenders.iter().map(|it| it.name.clone()).zip(medians).collect();
         Ok(Table { title: title.to_owned(), rows, notes: Vec::new() })
+    }
+}
+
+/// The middle one of several runs, each figure by itself.
+fn median(costs: &[Cost]) -> Cost {
+    fn middle<T: Ord + Copy>(costs: &[Cost], figure: fn(&Cost) -> T) -> T {
+        let mut figures: Vec<T> = costs.iter().map(figure).collect();
+        figures.sort();
+        figures[figures.len() / 2]
+    }
+    Cost {
+        wall: middle(costs, |cost| cost.wall),
+        cpu: middle(costs, |cost| cost.cpu),
+        peak_bytes: middle(costs, |cost| cost.peak_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_median_of_each_figure_counts() {
+        let cost = |wall, cpu| Cost {
+            wall: Duration::from_secs(wall),
+            cpu: Duration::from_secs(cpu),
+            peak_bytes: 1,
+        };
+        assert_eq!(median(&[cost(3, 1), cost(1, 9), cost(2, 2)]), cost(2, 2));
     }
 }

@@ -13,6 +13,7 @@ mod ci;
 mod dist;
 mod docs;
 mod fuzz;
+mod measure;
 mod process;
 mod scale;
 mod soak;

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Result;
+use crate::measure::Timer;
 use crate::process::{built, cargo, root};
 use corpus::{Corpus, HOST, Kind, Shape};
-use measure::{Cost, run as measured};
 use pull::{Server, pull, pull_at_once};
 
 mod corpus;
-mod measure;
 mod pull;
 mod table;
 mod vast;
@@ -55,6 +54,9 @@ pub(crate) fn run(words: &[&str]) -> Result {
     if !flags.contains(&"--keep") {
         scale.clear()?;
     }
+    if scale.divisor > 1 {
+        println!("at 1/{} of the sizes that the cases name", scale.divisor);
+    }
     print!("{}", scale.table.to_text());
     if scale.table.is_met() { Ok(()) } else { Err("a limit was missed".into()) }
 }
@@ -65,6 +67,7 @@ struct Scale {
     /// What every count is divided by.
     divisor: u64,
     table: Table,
+    timer: Timer,
 }
 
 impl Scale {
@@ -73,7 +76,8 @@ impl Scale {
         build.args(["build", "--release", "--locked", "--package", "airlift-cli"]);
         let program = built(&mut build, "airlift")?;
         let folder = root().join("target/scale");
-        Ok(Self { program, folder, divisor, table: Table::default() })
+        let timer = Timer::new(&folder)?;
+        Ok(Self { program, folder, divisor, table: Table::default(), timer })
     }
 
     /// An empty folder to work in.
@@ -94,41 +98,37 @@ impl Scale {
         Ok(corpus)
     }
 
-    /// The program with a home of its own, after `prefix`, which is a program that runs programs.
-    fn program_after(&self, prefix: &[&str], words: &[&str]) -> Command {
+    /// The program, with what it costs.
+    fn airlift(&self, words: &[&str]) -> Command {
+        let mut command = self.timer.command();
+        command.arg(&self.program).args(words);
+        self.at_home(command)
+    }
+
+    /// The program as a server, after `prefix`, which is a program that runs programs.
+    fn server(&self, prefix: &[&str], words: &[&str]) -> Command {
         let program = self.program.as_os_str();
         let mut all = prefix.iter().map(std::ffi::OsStr::new).chain([program]);
         let mut command = Command::new(all.next().unwrap_or(program));
-        command.args(all).args(words).env_clear().env("HOME", self.folder.join("home"));
-        command.stdin(Stdio::null()).stderr(Stdio::null()).current_dir(&self.folder);
-        command
+        command.args(all).args(words).stdin(Stdio::null()).stderr(Stdio::null());
+        self.at_home(command)
     }
 
-    fn airlift(&self, words: &[&str]) -> Command {
-        self.program_after(&[], words)
+    fn at_home(&self, mut command: Command) -> Command {
+        command.env_clear().env("HOME", self.folder.join("home")).current_dir(&self.folder);
+        command
     }
 
     /// Runs the program to its end and compares what it cost with `limit`.
     fn case(&mut self, name: &str, limit: Limit, command: &mut Command) -> Result {
-        let cost = self.run(command)?;
+        let cost = self.timer.run(command)?;
         self.table.row(name, limit, cost);
         Ok(())
     }
 
     /// Runs what has to be done before something can be measured.
     fn prepare(&self, command: &mut Command) -> Result {
-        self.run(command).map(drop)
-    }
-
-    /// Runs the program to its end; what it says is shown if it fails.
-    fn run(&self, command: &mut Command) -> Result<Cost> {
-        let said = self.folder.join("said");
-        let file = fs_err::File::create(&said)?;
-        command.stdout(file.file().try_clone()?).stderr(file.into_parts().0);
-        measured(command).map_err(|err| {
-            let said = fs_err::read_to_string(&said).unwrap_or_default();
-            format!("{err}\n{}", said.trim_end()).into()
-        })
+        self.timer.run(command).map(drop)
     }
 }
 
@@ -267,7 +267,7 @@ fn create(scale: &Scale, corpus: &Corpus, key: &Path) -> Command {
 
 fn serve(scale: &Scale, prefix: &[&str], source: &str) -> Command {
     let trust = scale.folder.join(vast::PUBLIC_KEY);
-    let mut command = scale.program_after(prefix, &["serve", source, "--listen", "127.0.0.1:0"]);
+    let mut command = scale.server(prefix, &["serve", source, "--listen", "127.0.0.1:0"]);
     if trust.is_file() {
         command.arg("--trust").arg(trust);
     }

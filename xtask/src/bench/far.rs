@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::bench::corpus::{Corpus, Shape, TAG};
-use crate::bench::measure::Cost;
 use crate::bench::server::Server;
 use crate::bench::table::Table;
 use crate::bench::{Bench, Contender};
+use crate::measure::Cost;
 
 /// Small enough that the largest layer lies on two.
 const VOLUME_SIZE: &str = "512MiB";
 
 const CLIENTS: u32 = 8;
+
+const OURS: &str = "airlift serve, from volumes";
 
 /// The platform corpus in a store, with the lock and the key to make a bundle of it.
 struct Stock {
@@ -114,7 +116,7 @@ pub(super) fn load(bench: &Bench) -> Result<Vec<Table>> {
         let script = contender.script.replace("HOST", &server.address().to_string());
         let cost = bench.run(&Contender::new(&contender.name, script))?;
         let at = contenders.iter().position(|it| it.name == contender.name);
-        registry[at.expect("one of them")] = server.cpu_seconds()?;
+        registry[at.expect("one of them")] = server.cost()?.cpu_seconds();
         Ok(cost)
     })?;
     let told =
@@ -134,21 +136,16 @@ pub(super) fn serve(bench: &Bench) -> Result<Vec<Table>> {
     let (image, blob) = stock.corpus.largest();
     let path = format!("v2/{}/blobs/{}", image.repository, blob.digest);
     let key = PathBuf::from(format!("{folder}/key.pub"));
-    let servers = || -> Result<[(&str, Server); 2]> {
-        Ok([
-            (
-                "airlift serve, from volumes",
-                Server::airlift(&bench.airlift, &volumes, &key, &bench.scratch)?,
-            ),
-            ("docker-registry", Server::registry(&stock.corpus.folder, &bench.scratch)?),
-        ])
+    let start = |name: &str| match name {
+        OURS => Server::airlift(&bench.airlift, &volumes, &key, &bench.scratch),
+        _ => Server::registry(&stock.corpus.folder, &bench.scratch),
     };
-    let first = pull(bench, "The first read of that blob, by one client", &path, 1, &servers)?;
-    let mut many = pull(bench, "One blob to 8 clients at once", &path, CLIENTS, &servers)?;
+    let first = pull(bench, "The first read of that blob, by one client", &path, 1, &start)?;
+    let mut many = pull(bench, "One blob to 8 clients at once", &path, CLIENTS, &start)?;
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let gigabytes = blob.bytes as f64 * f64::from(CLIENTS) / 1e9;
     let told = many.rows.iter().map(|(name, cost)| {
-        let (rate, cpu) = (gigabytes / cost.wall_seconds, cost.cpu_seconds / gigabytes);
+        let (rate, cpu) = (gigabytes / cost.wall_seconds(), cost.cpu_seconds() / gigabytes);
         format!("{name}: {rate:.2} GB/s, {cpu:.2} CPU s/GB")
     });
     let told = told.collect::<Vec<_>>().join("; ");
@@ -162,35 +159,28 @@ fn pull(
     title: &str,
     path: &str,
     clients: u32,
-    servers: &dyn Fn() -> Result<[(&'static str, Server); 2]>,
+    start: &dyn Fn(&str) -> Result<Server>,
 ) -> Result<Table> {
     eprintln!("\n== {title}");
-    let mut costs: Vec<(String, Vec<Cost>)> = Vec::new();
-    for _ in 0..bench.rounds {
-        for (at, (name, server)) in servers()?.into_iter().enumerate() {
-            let url = format!("http://{}/{path}", server.address());
-            if clients > 1 {
-                bench.shell(&format!("curl -sSf -o /dev/null {url}"))?;
-            }
-            let before = server.cpu_seconds()?;
-            let script = format!(
-                "pids=; for client in $(seq {clients}); do \
-                 curl -sSf -o /dev/null {url} & pids=\"$pids $!\"; done; \
-                 for pid in $pids; do wait $pid; done"
-            );
-            let run = bench.run(&Contender::new(name, script))?;
-            let cpu_seconds = server.cpu_seconds()? - before;
-            let cost = Cost { cpu_seconds, peak_mib: server.peak_mib()?, ..run };
-            if costs.len() == at {
-                costs.push((name.to_owned(), Vec::new()));
-            }
-            costs[at].1.push(cost);
+    let get = format!("curl -sSf -o /dev/null http://HOST/{path}");
+    let script = format!(
+        "pids=; for client in $(seq {clients}); do {get} & pids=\"$pids $!\"; done; \
+         for pid in $pids; do wait $pid; done"
+    );
+    let contenders = [OURS, "docker-registry"].map(|name| Contender::new(name, script.clone()));
+    let mut table = bench.rounds(title, &contenders, |contender| {
+        let server = start(&contender.name)?;
+        let host = server.address().to_string();
+        if clients > 1 {
+            bench.shell(&get.replace("HOST", &host))?;
         }
-    }
-    let rows = costs.iter().map(|(name, costs)| (name.clone(), super::measure::median(costs)));
-    Ok(Table {
-        title: title.to_owned(),
-        rows: rows.collect(),
-        notes: vec!["CPU and memory are the server's.".to_owned()],
-    })
+        let before = server.cost()?;
+        let script = contender.script.replace("HOST", &host);
+        let run = bench.run(&Contender::new(&contender.name, script))?;
+        let after = server.cost()?;
+        let cpu = after.cpu.saturating_sub(before.cpu);
+        Ok(Cost { wall: run.wall, cpu, ..after })
+    })?;
+    table.notes.push("CPU and memory are the server's.".to_owned());
+    Ok(table)
 }

@@ -112,7 +112,7 @@ pub(super) fn far_away(bench: &Bench) -> Result<Vec<Table>> {
     )?;
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let least = corpus.unique_bytes() as f64 / LINE.bytes_per_second as f64;
-    let ours = table.rows[0].1.wall_seconds;
+    let ours = table.rows[0].1.wall_seconds();
     table.notes.push(format!(
         "The line alone takes {least:.1} s for the unique bytes; airlift takes {:.2}× that.",
         ours / least

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::measure::{self, Cost};
 
 /// A running server, which ends with its handle.
 #[derive(Debug)]
@@ -73,16 +74,9 @@ impl Server {
         self.address
     }
 
-    /// User and system time so far.
-    pub(super) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs_err::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        cpu_ticks(&stat).map(|ticks| ticks / 100.0).ok_or_else(|| "/proc is not Linux's".into())
-    }
-
-    /// The most memory that it ever had.
-    pub(super) fn peak_mib(&self) -> Result<f64> {
-        let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        peak_kib(&status).map(|kib| kib / 1024.0).ok_or_else(|| "/proc is not Linux's".into())
+    /// What it has cost so far.
+    pub(super) fn cost(&self) -> Result<Cost> {
+        measure::of(self.child.id()).ok_or_else(|| "the server is gone".into())
     }
 
     /// The requests so far, as `GET /v2/…`.
@@ -103,18 +97,6 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat`. The name before them may hold anything, so they are counted from its end.
-fn cpu_ticks(stat: &str) -> Option<f64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split(' ').skip(11).map(str::parse::<f64>);
-    Some(fields.next()?.ok()? + fields.next()?.ok()?)
-}
-
-fn peak_kib(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 fn requests(log: &str) -> Vec<String> {
     let request = |line: &str| {
         let quoted = line.split('"').nth(1)?;
@@ -127,13 +109,6 @@ fn requests(log: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_process_has_cost_is_read() {
-        let stat = "42 (a) b) S 1 1 1 0 -1 4 0 0 0 0 150 25 0 0 20 0 1 0 9 9 9";
-        assert_eq!(cpu_ticks(stat), Some(175.0));
-        assert_eq!(peak_kib("Name:\tx\nVmHWM:\t   2048 kB\n"), Some(2048.0));
-    }
 
     #[test]
     fn requests_are_read_from_an_access_log() {

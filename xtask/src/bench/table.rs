@@ -1,6 +1,6 @@
 //! What was measured, as tables in Markdown: read in a terminal, kept in `docs/benchmarks.md`.
 
-use crate::bench::measure::Cost;
+use crate::measure::Cost;
 
 /// One thing that several contenders did.
 #[derive(Debug)]
@@ -30,10 +30,10 @@ impl Table {
 }
 
 fn row(name: &str, cost: &Cost, ours: &Cost) -> String {
-    let Cost { wall_seconds: wall, cpu_seconds: cpu, peak_mib: peak } = *cost;
-    let wall_ratio = ratio(ours.wall_seconds, wall);
-    let cpu_ratio = ratio(ours.cpu_seconds, cpu);
-    format!("| {name} | {wall:.2} | {cpu:.2} | {peak:.0} | {wall_ratio} | {cpu_ratio} |\n")
+    let (wall, cpu, peak) = (cost.wall_seconds(), cost.cpu_seconds(), cost.peak_mib());
+    let wall_ratio = ratio(ours.wall_seconds(), wall);
+    let cpu_ratio = ratio(ours.cpu_seconds(), cpu);
+    format!("| {name} | {wall:.2} | {cpu:.2} | {peak} | {wall_ratio} | {cpu_ratio} |\n")
 }
 
 fn ratio(ours: f64, theirs: f64) -> String {
@@ -42,13 +42,19 @@ fn ratio(ours: f64, theirs: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn ratios_are_ours_to_theirs() {
-        let cost = |wall_seconds, cpu_seconds| Cost { wall_seconds, cpu_seconds, peak_mib: 9.6 };
+        let cost = |wall, cpu| Cost {
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(cpu),
+            peak_bytes: 10 << 20,
+        };
         let rows =
-            vec![("airlift".to_owned(), cost(1.0, 0.5)), ("crane".to_owned(), cost(4.0, 0.0))];
+            vec![("airlift".to_owned(), cost(1000, 500)), ("crane".to_owned(), cost(4000, 0))];
         let table = Table { title: "Fetch".to_owned(), rows, notes: vec!["1 request".to_owned()] };
         let text = table.to_text();
         assert!(text.contains("| airlift | 1.00 | 0.50 | 10 | 1.00× | 1.00× |\n"), "{text}");

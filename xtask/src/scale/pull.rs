@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::measure::{self, Cost};
 use crate::Result;
+use crate::measure::{self, Cost};
 
 /// A client that waits longer for a byte counts as failed.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Cost;
+use crate::measure::Cost;
 
 /// What a case may cost at most.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,8 @@ impl Limit {
     pub(crate) const NONE: Self = Self { seconds: None, mib: None };
 
     fn is_met(self, cost: Cost) -> bool {
-        self.seconds.is_none_or(|most| cost.wall.as_secs_f64() < most)
-            && self.mib.is_none_or(|most| mib(cost) < most)
+        self.seconds.is_none_or(|most| cost.wall_seconds() < most)
+            && self.mib.is_none_or(|most| cost.peak_mib() < most)
     }
 }
 
@@ -65,8 +65,11 @@ impl Table {
             let line = match row {
                 Row::Measured { name, limit, cost } => {
                     let verdict = if limit.is_met(*cost) { "ok" } else { "MISSED" };
-                    let (wall, cpu) = (cost.wall.as_secs_f64(), cost.cpu.as_secs_f64());
-                    format!("{name:40} {limit:>13} {wall:7.2} {cpu:7.2} {:9} {verdict}", mib(*cost))
+                    let (wall, cpu) = (cost.wall_seconds(), cost.cpu_seconds());
+                    format!(
+                        "{name:40} {limit:>13} {wall:7.2} {cpu:7.2} {:9} {verdict}",
+                        cost.peak_mib()
+                    )
                 }
                 Row::Failed { name, reason } => format!("{name:40} MISSED: {reason}"),
             };
@@ -74,10 +77,6 @@ impl Table {
         }
         text
     }
-}
-
-fn mib(cost: Cost) -> u64 {
-    cost.peak_bytes >> 20
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Result;
+use crate::measure;
 
 /// File descriptors that may be more at the end: what a library opens once, late, is no leak.
 const SPARE_FDS: usize = 4;
@@ -20,10 +21,8 @@ impl Held {
     /// What the process holds now.
     pub(crate) fn by(process: u32) -> Result<Self> {
         let fds = fs_err::read_dir(format!("/proc/{process}/fd"))?.count();
-        let status = fs_err::read_to_string(format!("/proc/{process}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.and_then(|text| text.trim().strip_suffix(" kB")).ok_or("no VmRSS")?;
-        Ok(Self { fds, bytes: kib.trim().parse::<u64>()? << 10 })
+        let bytes = measure::memory_bytes(process, "VmRSS").ok_or("no VmRSS")?;
+        Ok(Self { fds, bytes })
     }
 
     /// Why `self`, at the end, is more than `before`, after the warm-up, may have become.
