@@ -12,6 +12,7 @@ use serde_json::Value;
 /// written down here: a crate may name only those above it, which a test below checks.
 const LAYERS: &[(&str, &[&str])] = &[
     ("airlift-spec", &[]),
+    ("airlift-scan", &["airlift-spec"]),
     ("airlift-store", &["airlift-spec"]),
     ("airlift-registry", &["airlift-spec", "airlift-store"]),
     ("airlift-bundle", &["airlift-spec", "airlift-store", "airlift-registry"]),

@@ -1,0 +1,73 @@
+use super::*;
+
+#[track_caller]
+fn objects(text: &str) -> Vec<(u64, String)> {
+    let documents = documents(text.as_bytes()).unwrap();
+    documents.into_iter().map(|document| (document.line, document.object.to_string())).collect()
+}
+
+#[track_caller]
+fn refused(text: &str) -> String {
+    documents(text.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_stream_is_read_document_by_document_with_their_lines() {
+    let text = "\u{feff}# Source: a\na: 1\n---\n# only a comment\n---\nb: |\n  ---\n  c\n--- # why\nc: on\n...\n";
+    let expected = [(1, r#"{"a":1}"#), (5, r#"{"b":"---\nc\n"}"#), (9, r#"{"c":true}"#)];
+    assert_eq!(objects(text), expected.map(|(line, text)| (line, text.to_owned())));
+}
+
+#[test]
+fn json_is_read_with_and_without_separators() {
+    assert_eq!(
+        objects("{\"a\": 1}\n{\"b\": 2}"),
+        [(1, r#"{"a":1}"#.into()), (2, r#"{"b":2}"#.into())]
+    );
+    assert_eq!(objects("{a: 1}\n---\n{b: 2}").len(), 2);
+}
+
+#[test]
+fn lists_of_objects_are_unfolded() {
+    let text = "kind: List\napiVersion: v1\nitems:\n- kind: ConfigMapList\n  items: [{kind: A}, {kind: B}]\n- kind: C\n";
+    let kinds: Vec<String> = objects(text).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(kinds, [r#"{"kind":"A"}"#, r#"{"kind":"B"}"#, r#"{"kind":"C"}"#]);
+    assert_eq!(objects("kind: Menu\nitems: [a]")[0].1, r#"{"items":["a"],"kind":"Menu"}"#);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_remarked_upon_and_the_last_one_counts() {
+    let documents = documents(b"a: 1\n---\nb:\n  c: 1\n  d: 2\n  c: 3\n").unwrap();
+    assert_eq!(documents[1].object.to_string(), r#"{"b":{"c":3,"d":2}}"#);
+    let remark = Remark { line: 6, message: "`c` stands twice; the last one counts".to_owned() };
+    assert_eq!(documents[1].remarks, [remark]);
+    assert!(documents[0].remarks.is_empty());
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_its_line() {
+    assert_eq!(refused("a: 1\n---\nb:\n\tc: 1\n"), "line 4 is indented by a tab");
+    assert!(
+        refused("a: 1\n---\nb: [1\n").starts_with("line 3 is not YAML: "),
+        "{}",
+        refused("a: 1\n---\nb: [1\n")
+    );
+    assert!(refused("{\"a\": 1}\n{\"b\": ").starts_with("line 2 is not JSON: "));
+    assert_eq!(refused("a: 1\n---\njust words\n"), "the document at line 2 is not an object");
+    assert_eq!(
+        documents(b"a: \xff").unwrap_err().to_string(),
+        "it is not text: byte 3 is not UTF-8"
+    );
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (name, before) in
+        ["b", "c", "d", "e", "f", "g"].into_iter().zip(["a", "b", "c", "d", "e", "f"])
+    {
+        let tens = vec![format!("*{before}"); 10].join(", ");
+        text += &format!("{name}: &{name} [{tens}]\n");
+    }
+    assert!(refused(&text).contains("not YAML"), "{}", refused(&text));
+}

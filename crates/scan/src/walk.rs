@@ -1,0 +1,438 @@
+//! The way through one object, and the rules that prove an image.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use airlift_spec::Reference;
+use serde_json::{Map, Value};
+
+use crate::names::{self, Says};
+use crate::parts::{self, Hub, Parts};
+use crate::shape::{self, Shape};
+use crate::{Doubt, Evidence, Found, Scan, template, text};
+
+/// Lists whose items are containers, whatever else stands in them.
+const CONTAINERS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
+
+/// Fields that only a container has beside its `image`.
+const CONTAINER_FIELDS: &[&str] = &[
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "imagePullPolicy",
+    "livenessProbe",
+    "script",
+    "volumeMounts",
+    "workingDir",
+];
+
+/// Keys below which the name above still speaks: `image: {value: …, options: […]}`.
+const SPEAKS_ON: &[&str] = &["value", "default", "options", "values", "reference", "url"];
+
+/// Finds the images that `object`, one Kubernetes object, will ask for.
+pub fn scan(object: &Value) -> Scan {
+    let mut walk = Walk::new(label(object));
+    walk.object(object);
+    walk.finish()
+}
+
+fn label(object: &Value) -> String {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let metadata = object.get("metadata");
+    let name = text(metadata.and_then(|metadata| metadata.get("name")));
+    let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
+    let full = match (namespace, name) {
+        (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
+        (_, name) => name,
+    };
+    let kind = text(object.get("kind"));
+    let words: Vec<String> = kind.into_iter().chain(full).collect();
+    if words.is_empty() { "document".to_owned() } else { words.join(" ") }
+}
+
+/// What holds for a value because of where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// What the names around it say.
+    says: Says,
+    hub: Hub<'a>,
+    /// What a name that says image proves here.
+    evidence: Evidence,
+    /// Whether a complete reference needs no name here: in arguments, variables, and the lines of a ConfigMap.
+    shape_proves: bool,
+    /// Whether a single word is an image here: in containers.
+    word_proves: bool,
+}
+
+pub(crate) struct Walk {
+    label: String,
+    path: String,
+    scan: Scan,
+    /// Where the walk is inside a text inside the object, what that text is.
+    pub(crate) inside: Option<Evidence>,
+    pub(crate) depth: u8,
+    is_wasm: bool,
+}
+
+impl Place<'_> {
+    pub(crate) fn is_annotation(&self) -> bool {
+        self.evidence == Evidence::Annotation
+    }
+}
+
+impl Walk {
+    pub(crate) fn new(label: String) -> Self {
+        Self {
+            label,
+            path: String::new(),
+            scan: Scan::default(),
+            inside: None,
+            depth: 0,
+            is_wasm: false,
+        }
+    }
+
+    /// A doubt about what is proven elsewhere in the same object says nothing.
+    pub(crate) fn finish(self) -> Scan {
+        let Scan { images, mut doubts } = self.scan;
+        let proven: BTreeSet<&str> = images.iter().map(|found| found.image.as_str()).collect();
+        doubts.retain(|doubt| !proven.contains(doubt.text.as_str()));
+        let mut seen = BTreeSet::new();
+        doubts.retain(|doubt| seen.insert(doubt.clone()));
+        Scan { images, doubts }
+    }
+
+    pub(crate) fn place<'a>(&self) -> Place<'a> {
+        Place {
+            says: Says::Nothing,
+            hub: Hub::default(),
+            evidence: self.inside.unwrap_or(Evidence::CustomField),
+            shape_proves: false,
+            word_proves: false,
+        }
+    }
+
+    /// An object, at the root or inside a text or a list.
+    pub(crate) fn object(&mut self, object: &Value) {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let was_wasm = std::mem::replace(&mut self.is_wasm, kind == "WasmPlugin");
+        if kind == "CustomResourceDefinition" {
+            self.schema(object, "");
+        } else if template::is_template(object) {
+            self.fields(&template::resolve(object), kind);
+        } else {
+            self.fields(object, kind);
+        }
+        self.is_wasm = was_wasm;
+    }
+
+    /// A document inside a text. The name of the field that holds the text speaks on for a plain list in it.
+    pub(crate) fn embedded_value(&mut self, value: &Value, place: Place<'_>) {
+        match value {
+            Value::Object(_) => self.object(value),
+            _ => self.value(
+                "",
+                value,
+                Place { evidence: self.place().evidence, word_proves: false, ..place },
+            ),
+        }
+    }
+
+    /// A line `KEY=VALUE`.
+    pub(crate) fn property(&mut self, says: Says, value: &str) {
+        let evidence = self.inside.unwrap_or(Evidence::ConfigMapLine);
+        self.text(value, Place { says, evidence, shape_proves: true, ..self.place() });
+    }
+
+    fn fields(&mut self, object: &Value, kind: &str) {
+        let Value::Object(fields) = object else { return self.value("", object, self.place()) };
+        if !fields.contains_key("kind") || !fields.contains_key("apiVersion") {
+            return self.value("", object, self.place());
+        }
+        for (key, value) in fields {
+            match (key.as_str(), kind) {
+                ("status" | "kind" | "apiVersion", _)
+                | ("data", "Secret")
+                | ("binaryData", "ConfigMap") => {}
+                ("data", "ConfigMap") => {
+                    self.at(key, |walk| {
+                        walk.value(key, value, Place { shape_proves: true, ..walk.place() });
+                    });
+                }
+                _ => self.at(key, |walk| walk.value(key, value, walk.place())),
+            }
+        }
+    }
+
+    /// Runs `look` with `key` at the end of the path.
+    pub(crate) fn at(&mut self, key: &str, look: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        let is_plain =
+            key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        if is_plain {
+            let dot = if self.path.is_empty() || self.path.ends_with(' ') { "" } else { "." };
+            self.path.push_str(dot);
+            self.path.push_str(key);
+        } else {
+            write!(self.path, "[{key:?}]").expect("a String takes any text");
+        }
+        look(self);
+        self.path.truncate(length);
+    }
+
+    fn at_index(&mut self, index: usize, look: impl FnOnce(&mut Self)) {
+        self.at_mark(&format!("[{index}]"), look);
+    }
+
+    pub(crate) fn at_mark(&mut self, mark: &str, look: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(mark);
+        look(self);
+        self.path.truncate(length);
+    }
+
+    fn value(&mut self, key: &str, value: &Value, place: Place<'_>) {
+        match value {
+            Value::String(text) => self.text(text, place),
+            Value::Array(items) => self.list(key, items, place),
+            Value::Object(map) => self.map(map, place),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn list(&mut self, key: &str, items: &[Value], place: Place<'_>) {
+        let is_arguments = matches!(key, "args" | "command")
+            || items.iter().any(|item| item.as_str().is_some_and(|text| text.starts_with('-')));
+        if is_arguments {
+            return self.arguments(items);
+        }
+        for (index, item) in items.iter().enumerate() {
+            let place = Place { word_proves: CONTAINERS.contains(&key), ..place };
+            self.at_index(index, |walk| walk.value(key, item, place));
+        }
+    }
+
+    /// `--flag=value`, `--flag value`, and images without a flag.
+    fn arguments(&mut self, items: &[Value]) {
+        let place = Place {
+            evidence: self.inside.unwrap_or(Evidence::Arg),
+            shape_proves: true,
+            ..self.place()
+        };
+        let mut flag = Says::Nothing;
+        for (index, item) in items.iter().enumerate() {
+            let Value::String(text) = item else { continue };
+            let (says, value) = match text.split_once('=') {
+                Some((name, value)) if is_flag(name) => (names::says(name), value),
+                _ if text.starts_with('-') && is_flag(text) => {
+                    flag = names::says(text);
+                    continue;
+                }
+                _ => (flag, text.as_str()),
+            };
+            flag = Says::Nothing;
+            self.at_index(index, |walk| walk.text(value, Place { says, ..place }));
+        }
+    }
+
+    fn map(&mut self, map: &Map<String, Value>, place: Place<'_>) {
+        let is_object =
+            map.contains_key("apiVersion") && map.get("kind").is_some_and(Value::is_string);
+        if is_object && map.contains_key("metadata") {
+            return self.object(&Value::Object(map.clone()));
+        }
+        if let Some((name, value)) = named_value(map) {
+            return self.variable(name, value, map);
+        }
+        let hub = place.hub.within(map);
+        let joined = parts::join(map, place.says, place.hub);
+        let is_joined = joined != Parts::None;
+        self.joined(joined);
+        let word_proves =
+            place.word_proves || CONTAINER_FIELDS.iter().any(|key| map.contains_key(*key));
+        for (key, value) in map {
+            if names::is_unread(key) || (is_joined && value.is_string() && parts::takes_part(key)) {
+                continue;
+            }
+            let inner = self.field(key, map, Place { hub, word_proves, ..place });
+            self.at(key, |walk| walk.value(key, value, inner));
+        }
+    }
+
+    fn joined(&mut self, parts: Parts) {
+        match parts {
+            Parts::None => {}
+            Parts::Whole(images) => {
+                for image in images {
+                    match shape::reference(&image) {
+                        Some((reference, _)) => self.found(&image, reference, Evidence::Parts),
+                        None => self.doubt(&image, "its parts make no reference"),
+                    }
+                }
+            }
+            Parts::Short { text, why } => self.doubt(&text, why),
+        }
+    }
+
+    /// What holds for the value of `key` in `map`.
+    fn field<'a>(&self, key: &str, map: &Map<String, Value>, around: Place<'a>) -> Place<'a> {
+        let own = names::says(key);
+        let is_container = key == "image" && around.word_proves;
+        let origin =
+            key == "name" && map.get("kind").and_then(Value::as_str) == Some("DockerImage");
+        let says = match own {
+            _ if origin => Says::Image,
+            Says::Nothing if around.says > Says::Nothing && SPEAKS_ON.contains(&key) => around.says,
+            Says::Nothing if around.says > Says::Nothing => Says::Something,
+            own => own,
+        };
+        let evidence = match key {
+            _ if self.inside.is_some() => around.evidence,
+            "annotations" => Evidence::Annotation,
+            "relatedImages" => Evidence::Related,
+            _ if matches!(around.evidence, Evidence::Annotation | Evidence::Related) => {
+                around.evidence
+            }
+            _ if is_container || origin => Evidence::Field,
+            _ => Evidence::CustomField,
+        };
+        let word_proves = is_container || origin;
+        let shape_proves = around.shape_proves && !word_proves || evidence == Evidence::Annotation;
+        Place { says, evidence, shape_proves, word_proves, ..around }
+    }
+
+    /// `{name: X, value: Y}`: a variable, a parameter, a setting.
+    fn variable(&mut self, name: &str, value: &str, map: &Map<String, Value>) {
+        let place = Place {
+            says: names::says(name),
+            evidence: self.inside.unwrap_or(Evidence::Env),
+            shape_proves: true,
+            ..self.place()
+        };
+        self.at("value", |walk| walk.text(value, place));
+        for (key, value) in map.iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "value"))
+        {
+            if !names::is_unread(key) {
+                self.at(key, |walk| walk.value(key, value, walk.place()));
+            }
+        }
+    }
+
+    /// One text: a reference, a document, a script, or nothing of these.
+    pub(crate) fn text(&mut self, whole: &str, place: Place<'_>) {
+        let text = whole.trim();
+        if text.is_empty() {
+            return;
+        }
+        if text.contains('\n') || text.starts_with(['{', '[']) {
+            return text::embedded(self, whole, place);
+        }
+        let bare = shape::without_scheme(text);
+        if let Some((reference, shape)) = shape::reference(bare) {
+            return self.reference(text, bare, reference, shape, place);
+        }
+        if place.says == Says::Image && shape::is_variable(text) {
+            return self.doubt(text, "a variable stands for the image");
+        }
+        self.doubt_within(text);
+    }
+
+    fn reference(
+        &mut self,
+        text: &str,
+        bare: &str,
+        reference: Reference,
+        shape: Shape,
+        place: Place<'_>,
+    ) {
+        let is_module = text.starts_with("oci://");
+        let needed = match place.says {
+            _ if place.word_proves => Shape::Word,
+            Says::Image => Shape::Named,
+            Says::Something => Shape::Tagged,
+            Says::Nothing if place.shape_proves => Shape::Complete,
+            Says::Nothing if is_module && self.is_wasm => Shape::Named,
+            Says::Nothing => Shape::Pinned,
+        };
+        if shape >= needed {
+            let is_wasm =
+                is_module && (self.is_wasm || self.path.to_ascii_lowercase().contains("wasm"));
+            let evidence = if is_wasm { Evidence::Wasm } else { place.evidence };
+            return self.found(bare, reference, evidence);
+        }
+        let why = match (shape, place.says) {
+            _ if is_module => "an OCI artifact, which may be an image, a model, or a chart",
+            (Shape::Complete, _) => "written like an image, where nothing says that it is one",
+            (Shape::Word, Says::Image) => "its name says image, but a single word proves nothing",
+            _ => return,
+        };
+        self.doubt(text, why);
+    }
+
+    pub(crate) fn found(&mut self, image: &str, reference: Reference, evidence: Evidence) {
+        let path = self.full_path();
+        self.scan.images.push(Found { image: image.to_owned(), reference, path, evidence });
+    }
+
+    pub(crate) fn doubt(&mut self, text: &str, why: &'static str) {
+        let path = self.full_path();
+        self.scan.doubts.push(Doubt { text: text.to_owned(), path, why });
+    }
+
+    pub(crate) fn doubt_within(&mut self, text: &str) {
+        let images: Vec<&str> = shape::within(text).collect();
+        for image in images {
+            self.doubt(image, "it stands inside a longer text, such as a script");
+        }
+    }
+
+    fn full_path(&self) -> String {
+        if self.path.is_empty() {
+            self.label.clone()
+        } else {
+            format!("{}: {}", self.label, self.path.trim())
+        }
+    }
+
+    /// A schema is no object: of it, only defaults reach a cluster, and only where an object leaves the field out.
+    fn schema(&mut self, value: &Value, key: &str) {
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.at_index(index, |walk| walk.schema(item, key));
+                }
+            }
+            Value::Object(map) => {
+                if let (Says::Image, Some(text)) =
+                    (names::says(key), map.get("default").and_then(Value::as_str))
+                {
+                    let is_image =
+                        shape::reference(text).is_some_and(|(_, shape)| shape >= Shape::Named);
+                    if is_image {
+                        self.at("default", |walk| {
+                            walk.doubt(
+                                text,
+                                "the schema's default, for objects that leave the field out",
+                            );
+                        });
+                    }
+                }
+                for (key, value) in map {
+                    self.at(key, |walk| walk.schema(value, key));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+fn is_flag(name: &str) -> bool {
+    let name = name.trim_start_matches('-');
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn named_value(map: &Map<String, Value>) -> Option<(&str, &str)> {
+    Some((map.get("name")?.as_str()?, map.get("value")?.as_str()?))
+}
