@@ -109,21 +109,13 @@ mod tests {
 
     fn lock(stack: &str, images: &[(&str, &str)]) -> Lock {
         let artifact = |(reference, content): &(&str, &str)| Artifact {
-            kind: Kind::Image,
-            reference: reference.parse().unwrap(),
             digest: Some(Digest::of(content.as_bytes())),
-            media_type: String::new(),
             size: 1,
             bytes: 1,
-            from: None,
-            children: Vec::new(),
-            left_out: Vec::new(),
-            referrers: Vec::new(),
-            because: Vec::new(),
+            ..Artifact::new(Kind::Image, reference.parse().unwrap())
         };
         let artifacts = images.iter().map(artifact).collect();
-        let (needs, inputs, findings) = Default::default();
-        Lock { format: 1, needs, stack: stack.to_owned(), inputs, artifacts, findings }
+        Lock { artifacts, ..Lock::new(stack) }
     }
 
     fn find<'a>(names: &'a Names, repository: &str, ns: Option<&str>) -> Option<&'a Offered> {

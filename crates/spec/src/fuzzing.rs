@@ -61,7 +61,7 @@ pub fn stack(data: &[u8]) {
     assert!(stack::is_name(&stack.name), "{}", stack.name);
     let lines = text.split(['\n', '\r']).count() as u64;
     let mut seen = HashSet::new();
-    for source in &stack.sources {
+    for source in &stack.images {
         assert!((1..=lines).contains(&source.line), "line {} of {lines}", source.line);
         is_safe(&source.reference);
         assert!(seen.insert(&source.reference), "{} stands twice", source.reference);
@@ -70,7 +70,7 @@ pub fn stack(data: &[u8]) {
             assert_eq!(stack::origin(&from), source.origin);
         }
     }
-    assert!(stack.wanted_sources().count() <= stack.sources.len());
+    assert!(stack.wanted_images().count() <= stack.images.len());
 }
 
 /// A lock: what parses is written as a text that parses to the same lock and is written the same again.

@@ -12,10 +12,16 @@ use crate::finding::Finding;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::stack::{Exclude, Source, Stack};
+use crate::stack::{Exclude, ImageSource, Selection, Stack};
 
 /// The format this version writes.
 pub const FORMAT: u32 = 1;
+
+/// How the key of an `image:` source begins.
+const IMAGE_KEY: &str = "image: ";
+
+/// What a lock needs its reader to know once it holds more than images.
+const NEEDS_KINDS: &str = "kinds";
 
 /// A lock, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +35,9 @@ pub struct Lock {
     /// SHA-256 of every local input, by its path as the stack writes it.
     #[serde(default)]
     pub inputs: BTreeMap<String, Digest>,
+    /// What each source that finds others asked for, by its key: SHA-256 of its normal form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Digest>,
     pub artifacts: Vec<Artifact>,
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -40,6 +49,11 @@ pub struct Lock {
 pub struct Artifact {
     pub kind: Kind,
     pub reference: Reference,
+    /// The name that a bundle, chart or package has beside its reference.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// Null where `resolve --offline` could not pin it; `fetch` refuses such a lock.
     pub digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -50,9 +64,13 @@ pub struct Artifact {
     /// Everything it reaches, each blob once, referrers excluded.
     #[serde(default)]
     pub bytes: u64,
-    /// Where it comes from, if not from the registry that its reference names: `oci:DIR` or `docker-archive:FILE`.
+    /// Where it comes from, if not from the registry that its reference names: `oci:DIR`, `docker-archive:FILE`,
+    /// `catalog:` and the catalog it was filtered from, or `chart:` and a package's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// What of the catalog that `from` names was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// Manifests below an index that are carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
@@ -69,6 +87,12 @@ pub struct Artifact {
 #[non_exhaustive]
 pub enum Kind {
     Image,
+    /// An operator bundle: the image that holds one version of an operator.
+    Bundle,
+    /// An OLM catalog, as an image.
+    Catalog,
+    /// A Helm chart, as an OCI artifact.
+    Chart,
 }
 
 /// A manifest below an index.
@@ -106,6 +130,21 @@ pub struct Because {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     pub evidence: Evidence,
+}
+
+impl Because {
+    /// The reason that an `image:` source is for the artifact that it names.
+    pub fn of_image_source(written: &str) -> Self {
+        Self {
+            from: format!("{IMAGE_KEY}{written}"),
+            path: String::new(),
+            evidence: Evidence::Declared,
+        }
+    }
+
+    fn is_of_an_image_source(&self) -> bool {
+        self.from.starts_with(IMAGE_KEY)
+    }
 }
 
 /// How it is known that an artifact is needed.
@@ -161,13 +200,27 @@ struct Header {
 }
 
 impl Lock {
+    /// A lock that holds nothing yet.
+    pub fn new(stack: &str) -> Self {
+        Self {
+            format: FORMAT,
+            needs: Vec::new(),
+            stack: stack.to_owned(),
+            inputs: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            artifacts: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     /// Reads a lock. Fields it does not know are ignored; needs it does not know are refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, LockError> {
         let header: Header = serde_json::from_slice(bytes).map_err(LockError::Json)?;
         if header.format > FORMAT {
             return Err(LockError::TooNew { found: header.format });
         }
-        if let Some(unknown) = header.needs.into_iter().next() {
+        let mut needs = header.needs.into_iter();
+        if let Some(unknown) = needs.find(|needed| needed != NEEDS_KINDS) {
             return Err(LockError::Needs(unknown));
         }
         let lock: Self = serde_json::from_slice(bytes).map_err(LockError::Json)?;
@@ -191,8 +244,10 @@ impl Lock {
         Digest::of(self.to_text().as_bytes())
     }
 
-    /// Puts everything into the order that the text has.
+    /// Puts everything into the order that the text has, and asks of readers what it takes.
     pub fn sort(&mut self) {
+        let is_plain = self.artifacts.iter().all(|artifact| artifact.kind == Kind::Image);
+        self.needs = if is_plain { Vec::new() } else { vec![NEEDS_KINDS.to_owned()] };
         for artifact in &mut self.artifacts {
             artifact.children.sort();
             artifact.left_out.sort();
@@ -218,8 +273,11 @@ impl Lock {
         if let Some(changed) = first_difference(&self.inputs, inputs) {
             return Err(Stale::Input { path: changed });
         }
-        let wanted: BTreeMap<&Reference, &Source> =
-            stack.wanted_sources().map(|source| (&source.reference, source)).collect();
+        if let Some(changed) = first_difference(&self.sources, &stack.finders()) {
+            return Err(Stale::Source { key: changed });
+        }
+        let wanted: BTreeMap<&Reference, &ImageSource> =
+            stack.wanted_images().map(|source| (&source.reference, source)).collect();
         let artifacts: BTreeMap<&Reference, &Artifact> =
             self.artifacts.iter().map(|artifact| (&artifact.reference, artifact)).collect();
         for (reference, source) in &wanted {
@@ -228,11 +286,19 @@ impl Lock {
                 .ok_or_else(|| Stale::Missing { reference: reference.to_string() })?;
             check_source(artifact, source, stack)?;
         }
-        let surplus =
-            self.artifacts.iter().find(|artifact| !wanted.contains_key(&artifact.reference));
-        surplus.map_or(Ok(()), |artifact| {
+        let is_surplus = |artifact: &&Artifact| {
+            !wanted.contains_key(&artifact.reference)
+                && !artifact.because.iter().any(|because| self.is_reason(because, &artifacts))
+        };
+        self.artifacts.iter().find(is_surplus).map_or(Ok(()), |artifact| {
             Err(Stale::Surplus { reference: artifact.reference.to_string() })
         })
+    }
+
+    /// Whether a reason leads to a source that finds others, or to another artifact.
+    fn is_reason(&self, because: &Because, artifacts: &BTreeMap<&Reference, &Artifact>) -> bool {
+        self.sources.contains_key(&because.from)
+            || because.from.parse().is_ok_and(|parent: Reference| artifacts.contains_key(&parent))
     }
 
     pub fn artifact(&self, reference: &Reference) -> Option<&Artifact> {
@@ -248,7 +314,7 @@ fn first_difference(
     names.into_iter().find(|name| lock.get(*name) != now.get(*name)).cloned()
 }
 
-fn check_source(artifact: &Artifact, source: &Source, stack: &Stack) -> Result<(), Stale> {
+fn check_source(artifact: &Artifact, source: &ImageSource, stack: &Stack) -> Result<(), Stale> {
     let reference = || artifact.reference.to_string();
     let platforms = source.platforms(stack);
     let known = artifact.children.iter().map(|child| (child, true));
@@ -260,7 +326,12 @@ fn check_source(artifact: &Artifact, source: &Source, stack: &Stack) -> Result<(
             return Err(Stale::Platform { reference: reference(), platform: platform.clone() });
         }
     }
-    if artifact.because != source.because() {
+    // Others may have found it too; but what image sources say must be just what this one says.
+    let said = source.because();
+    let is_said = |because: &Because| said.contains(because) || !because.is_of_an_image_source();
+    if !said.iter().all(|because| artifact.because.contains(because))
+        || !artifact.because.iter().all(is_said)
+    {
         return Err(Stale::Reason { reference: reference() });
     }
     if artifact.from != source.from_text() {
@@ -270,6 +341,26 @@ fn check_source(artifact: &Artifact, source: &Source, stack: &Stack) -> Result<(
 }
 
 impl Artifact {
+    /// An artifact of which nothing but its name is known.
+    pub fn new(kind: Kind, reference: Reference) -> Self {
+        Self {
+            kind,
+            reference,
+            name: String::new(),
+            version: String::new(),
+            digest: None,
+            media_type: String::new(),
+            size: 0,
+            bytes: 0,
+            from: None,
+            selection: None,
+            children: Vec::new(),
+            left_out: Vec::new(),
+            referrers: Vec::new(),
+            because: Vec::new(),
+        }
+    }
+
     /// The descriptor of the pinned manifest; none where it is not pinned.
     pub fn descriptor(&self) -> Option<Descriptor> {
         Some(Descriptor::new(&self.media_type, self.digest?, self.size))
@@ -309,6 +400,8 @@ pub enum Stale {
     Surplus { reference: String },
     #[error("the stack's platforms and the lock disagree on {platform} of `{reference}`")]
     Platform { reference: String, platform: Platform },
+    #[error("`{key}` asks for something else now than when the lock was made")]
+    Source { key: String },
     #[error("the reasons for `{reference}` have changed")]
     Reason { reference: String },
     #[error("`{reference}` comes from elsewhere now")]

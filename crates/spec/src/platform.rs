@@ -55,6 +55,18 @@ impl Platforms {
             Self::Only(wanted) => wanted.iter().any(|platform| platform.accepts(offered)),
         }
     }
+
+    /// What both want together.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Only(mut wanted), Self::Only(more)) => {
+                wanted.extend(more.iter().cloned());
+                Self::Only(wanted)
+            }
+            _ => Self::All,
+        }
+    }
 }
 
 impl FromStr for Platform {

@@ -2,12 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::lock::{Because, Evidence, excluded_by};
+use crate::digest::Digest;
+use crate::lock::{Because, excluded_by};
 use crate::platform::{Platform, Platforms};
 use crate::reference::{ParseReferenceError, Reference};
+
+mod finder;
+mod source;
+
+pub use finder::{
+    CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
+    ManifestsSource, PackageWish, Place, Selection, Switches,
+};
+use source::{Source, SourceWire};
 
 /// The version of the format that this airlift reads.
 pub const VERSION: u32 = 1;
@@ -20,13 +30,16 @@ const MAX_FROM_ALIASES: usize = 50_000;
 pub struct Stack {
     pub name: String,
     pub platforms: Platforms,
-    pub sources: Vec<Source>,
+    /// The sources that are images by themselves.
+    pub images: Vec<ImageSource>,
+    /// The sources that find images.
+    pub finders: Vec<Finder>,
     pub exclude: Vec<Exclude>,
 }
 
-/// One entry of `sources:`.
+/// An `image:` source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct ImageSource {
     /// The value as it was written, which is the source's key in the lock's reasons.
     pub written: String,
     /// Line in the file, counted from 1.
@@ -55,7 +68,7 @@ pub enum Origin {
 }
 
 /// What is left out although a source brings it, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exclude {
     /// A pattern in which `*` stands for anything, held against the canonical reference and its repository.
@@ -119,26 +132,31 @@ fn is_windows_device(text: &str) -> bool {
 }
 
 impl Stack {
-    /// Sources that no `exclude:` rule takes out.
-    pub fn wanted_sources(&self) -> impl Iterator<Item = &Source> {
-        self.sources.iter().filter(|source| excluded_by(&self.exclude, &source.reference).is_none())
+    /// Images that no `exclude:` rule takes out.
+    pub fn wanted_images(&self) -> impl Iterator<Item = &ImageSource> {
+        self.images.iter().filter(|source| excluded_by(&self.exclude, &source.reference).is_none())
+    }
+
+    /// What each source that finds others asks for, by its key: what the lock's artifacts depend on beside files.
+    pub fn finders(&self) -> BTreeMap<String, Digest> {
+        let normal = |finder: &Finder| {
+            let platforms = finder.platforms(self).to_string();
+            let text = serde_json::to_vec(&(&finder.kind, platforms, &self.exclude));
+            (finder.key(), Digest::of(&text.expect("a source has only text keys")))
+        };
+        self.finders.iter().map(normal).collect()
     }
 }
 
-impl Source {
+impl ImageSource {
     pub fn platforms<'a>(&'a self, stack: &'a Stack) -> &'a Platforms {
         self.own_platforms.as_ref().unwrap_or(&stack.platforms)
     }
 
     /// The reasons that this source gives for its artifact.
     pub fn because(&self) -> Vec<Because> {
-        let own = Because {
-            from: format!("image: {}", self.written),
-            path: String::new(),
-            evidence: Evidence::Declared,
-        };
         let mut because = self.requested.clone();
-        because.push(own);
+        because.push(Because::of_image_source(&self.written));
         because.sort();
         because.dedup();
         because
@@ -171,21 +189,28 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
         return Err(StackError::Value { line: line(&wire.name), message });
     }
     let platforms = wire.platforms.map_or(Ok(Platforms::All), platforms)?;
-    let sources = wire.sources.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
-    if sources.is_empty() {
+    if wire.sources.is_empty() {
         return Err(StackError::Empty);
     }
-    refuse_twins(&sources)?;
-    Ok(Stack { name: wire.name.value, platforms, sources, exclude: wire.exclude })
+    let (mut images, mut finders) = (Vec::new(), Vec::new());
+    for source in wire.sources {
+        match source.read()? {
+            Source::Image(image) => images.push(image),
+            Source::Finder(finder) => finders.push(finder),
+        }
+    }
+    let named = images.iter().map(|image| (image.reference.to_string(), image.line));
+    refuse_twins(named.chain(finders.iter().map(|finder| (finder.key(), finder.line))))?;
+    Ok(Stack { name: wire.name.value, platforms, images, finders, exclude: wire.exclude })
 }
 
 /// Two sources of one name cannot both be right, and one would silently win.
-fn refuse_twins(sources: &[Source]) -> Result<(), StackError> {
+fn refuse_twins(sources: impl Iterator<Item = (String, u64)>) -> Result<(), StackError> {
     let mut seen = BTreeMap::new();
-    for source in sources {
-        if let Some(first) = seen.insert(&source.reference, source) {
-            let message = format!("`{}` stands on line {} already", source.reference, first.line);
-            return Err(StackError::Value { line: source.line, message });
+    for (name, line) in sources {
+        if let Some(first) = seen.insert(name.clone(), line) {
+            let message = format!("`{name}` stands on line {first} already");
+            return Err(StackError::Value { line, message });
         }
     }
     Ok(())
@@ -231,40 +256,6 @@ fn platforms(written: Spanned<PlatformsWire>) -> Result<Platforms, StackError> {
     }
 }
 
-fn source(wire: SourceWire) -> Result<Source, StackError> {
-    if let Some((kind, line)) = wire.unsupported() {
-        return Err(StackError::Unsupported { line, kind: kind.to_owned() });
-    }
-    let Some(image) = wire.image else {
-        return Err(StackError::Yaml("an entry of `sources:` has no `image:`".to_owned()));
-    };
-    let line = line(&image);
-    let written = image.value;
-    let origin = origin(&written);
-    let name = match (&origin, wire.named) {
-        (Origin::Registry, None) => written.clone(),
-        (Origin::Registry, Some(_)) => {
-            let message = "`as:` names images that come from a folder or file; a registry's image keeps its name";
-            return Err(StackError::Value { line, message: message.to_owned() });
-        }
-        (_, Some(name)) => name,
-        (_, None) => {
-            let message = format!(
-                "`{written}` needs `as: HOST/PATH:TAG`, the name it will have on the far side"
-            );
-            return Err(StackError::Value { line, message });
-        }
-    };
-    let reference = name.parse().map_err(|source| StackError::Reference {
-        line,
-        text: name.clone(),
-        source,
-    })?;
-    let own_platforms = wire.platforms.map(platforms).transpose()?;
-    let requested = wire.because;
-    Ok(Source { written, line, reference, origin, own_platforms, requested })
-}
-
 /// What a source's value, or the `from` of a lock, says about where the bytes are.
 pub fn origin(written: &str) -> Origin {
     if let Some(path) = written.strip_prefix("docker-archive:") {
@@ -305,40 +296,6 @@ struct StackWire {
 enum PlatformsWire {
     Word(String),
     List(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SourceWire {
-    image: Option<Spanned<String>>,
-    #[serde(rename = "as")]
-    named: Option<String>,
-    platforms: Option<Spanned<PlatformsWire>>,
-    #[serde(default)]
-    because: Vec<Because>,
-    catalog: Option<Spanned<serde_json::Value>>,
-    chart: Option<Spanned<serde_json::Value>>,
-    manifests: Option<Spanned<serde_json::Value>>,
-    model: Option<Spanned<serde_json::Value>>,
-    juju: Option<Spanned<serde_json::Value>>,
-    packages: Option<Spanned<serde_json::Value>>,
-    file: Option<Spanned<serde_json::Value>>,
-}
-
-impl SourceWire {
-    /// The kinds of source that the format knows and this version does not.
-    fn unsupported(&self) -> Option<(&'static str, u64)> {
-        let kinds = [
-            ("catalog", &self.catalog),
-            ("chart", &self.chart),
-            ("manifests", &self.manifests),
-            ("model", &self.model),
-            ("juju", &self.juju),
-            ("packages", &self.packages),
-            ("file", &self.file),
-        ];
-        kinds.into_iter().find_map(|(kind, value)| value.as_ref().map(|value| (kind, line(value))))
-    }
 }
 
 #[cfg(test)]

@@ -87,21 +87,16 @@ impl Sample {
     /// If `reference` is none, or a tag beside the root is not cosign's.
     pub fn pinned(&self, reference: &str) -> Artifact {
         let mut artifact = Artifact {
-            kind: Kind::Image,
-            reference: reference.parse().unwrap_or_else(|err| panic!("{err}")),
             digest: Some(self.root.digest),
             media_type: self.root.media_type.clone(),
             size: self.root.size,
             bytes: self.total_bytes(),
-            from: None,
-            children: Vec::new(),
-            left_out: Vec::new(),
-            referrers: Vec::new(),
             because: vec![Because {
                 from: format!("image: {reference}"),
                 path: String::new(),
                 evidence: Evidence::Declared,
             }],
+            ..Artifact::new(Kind::Image, reference.parse().unwrap_or_else(|err| panic!("{err}")))
         };
         self.pin_children(&mut artifact, &self.root.digest);
         let referring = self.referrers().into_iter().map(|(it, subject)| (it, subject, None));

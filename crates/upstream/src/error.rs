@@ -3,8 +3,8 @@
 use std::io;
 
 use airlift_registry::client::ClientError;
+use airlift_scan::ScanError;
 use airlift_spec::oci::ManifestError;
-use airlift_spec::stack::Source;
 use airlift_spec::{Class, Digest, Explain, Platforms};
 use airlift_store::StoreError;
 
@@ -41,6 +41,13 @@ pub enum UpstreamError {
     Source { line: u64, written: String, source: Box<UpstreamError> },
     #[error("`{path}` {problem}")]
     Local { path: String, problem: String, help: Option<String> },
+    /// What lies elsewhere cannot be looked into.
+    #[error("it lies elsewhere, and nobody was asked")]
+    Offline,
+    #[error("`{kind}:` sources are not supported by this version of airlift")]
+    Kind { kind: &'static str },
+    #[error("failed to read the objects in `{path}`")]
+    Scan { path: String, source: ScanError },
     /// A blob that another artifact wants too could not be brought.
     #[error("a blob it shares with `{with}` could not be brought: {reason}")]
     Shared { with: String, class: Class, reason: String },
@@ -58,7 +65,10 @@ impl Explain for UpstreamError {
             | Self::Read { .. }
             | Self::Local { .. }
             | Self::Depth { .. }
-            | Self::Width { .. } => Class::Input,
+            | Self::Width { .. }
+            | Self::Offline
+            | Self::Kind { .. } => Class::Input,
+            Self::Scan { source, .. } => source.class(),
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
             | Self::Client { source: ClientError::Missing { .. }, .. }
@@ -81,6 +91,8 @@ impl Explain for UpstreamError {
             Self::Store { source, .. } | Self::StoreItself(source) => source.help(),
             Self::Source { source, .. } => source.help(),
             Self::Local { help, .. } => help.clone(),
+            Self::Scan { source, .. } => source.help(),
+            Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),
             Self::Unpinned { .. } => {
                 Some("run `airlift resolve` where the registry can be reached".to_owned())
             }
@@ -95,9 +107,8 @@ impl Explain for UpstreamError {
 
 impl UpstreamError {
     /// This error with the place in the stack that led to it.
-    pub(crate) fn at(self, source: &Source) -> Self {
-        let (line, written) = (source.line, source.written.clone());
-        Self::Source { line, written, source: Box::new(self) }
+    pub(crate) fn at(self, line: u64, written: &str) -> Self {
+        Self::Source { line, written: written.to_owned(), source: Box::new(self) }
     }
 
     /// Whether nothing else can go on either: the store is broken, the user said stop, or we made a mistake.

@@ -72,17 +72,14 @@ pub(crate) async fn pin(
 
 fn artifact(reference: &Reference, root: &Read, tree: Tree, referrers: Vec<Referrer>) -> Artifact {
     Artifact {
-        kind: Kind::Image,
-        reference: reference.clone(),
         digest: Some(root.descriptor.digest),
         media_type: root.descriptor.media_type.clone(),
         size: root.descriptor.size,
         bytes: closure_bytes(tree.read.values()),
-        from: None,
         children: tree.children.into_iter().collect(),
         left_out: tree.left_out.into_iter().collect(),
         referrers,
-        because: Vec::new(),
+        ..Artifact::new(Kind::Image, reference.clone())
     }
 }
 

@@ -8,15 +8,18 @@ pub mod image;
 pub mod resolve;
 
 mod error;
+mod find;
+mod inputs;
 mod local;
 mod origin;
+mod want;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use local::fuzzing;
 
 pub use error::{ArtifactFailure, UpstreamError};
-pub use local::inputs;
+pub use inputs::inputs;
 
 /// Runs what waits for a disk off the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use airlift_spec::oci::{MAX_MANIFEST_BYTES, cosign_subject, referrers_subject};
-use airlift_spec::stack::{self, Stack};
-use airlift_spec::{Algorithm, Descriptor, Digest, Hasher, Manifest, Reference};
+use airlift_spec::stack;
+use airlift_spec::{Descriptor, Digest, Manifest, Reference};
 use serde::Deserialize;
 
 use crate::{UpstreamError, blocking};
@@ -59,48 +59,6 @@ pub(crate) struct Place {
     pub(crate) size: u64,
 }
 
-/// The digests of all local files that decide what `stack` means, as the lock records them.
-///
-/// # Errors
-///
-/// A file that cannot be read, with the line of the stack that names it.
-pub fn inputs(stack: &Stack, base: &Path) -> Result<BTreeMap<String, Digest>, UpstreamError> {
-    hashed(stack, base).map(|(source, input)| input.map_err(|err| err.at(source))).collect()
-}
-
-/// The same without the files that cannot be read: each fails its own source, when that is pinned.
-pub(crate) fn readable_inputs(stack: &Stack, base: &Path) -> BTreeMap<String, Digest> {
-    hashed(stack, base).filter_map(|(_, input)| input.ok()).collect()
-}
-
-type Input = Result<(String, Digest), UpstreamError>;
-
-fn hashed<'a>(
-    stack: &'a Stack,
-    base: &'a Path,
-) -> impl Iterator<Item = (&'a stack::Source, Input)> {
-    stack.wanted_sources().filter_map(move |source| {
-        let (path, file) = match &source.origin {
-            stack::Origin::Registry => return None,
-            stack::Origin::OciLayout { path, .. } => (path, base.join(path).join("index.json")),
-            stack::Origin::DockerArchive { path } => (path, base.join(path)),
-        };
-        Some((source, hash_file(&file).map(|digest| (path.clone(), digest))))
-    })
-}
-
-fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
-    let mut file = open_regular(path)?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(|source| read_error(path, source))? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-}
-
 /// A device or a pipe may never end, and opening one may wait for ever.
 pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
     let metadata = fs_err::metadata(path).map_err(|source| read_error(path, source))?;
@@ -110,7 +68,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
     fs_err::File::open(path).map_err(|source| read_error(path, source))
 }
 
-fn read_error(path: &Path, source: io::Error) -> UpstreamError {
+pub(crate) fn read_error(path: &Path, source: io::Error) -> UpstreamError {
     UpstreamError::Read { path: path.display().to_string(), source }
 }
 
@@ -287,7 +245,7 @@ fn last_tag(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>, UpstreamError> {
+pub(crate) fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>, UpstreamError> {
     let mut bytes = Vec::new();
     let read = open_regular(path)?.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|source| read_error(path, source))?;
@@ -297,7 +255,7 @@ fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>, UpstreamError> {
     Ok(bytes)
 }
 
-fn wrong(path: &Path, problem: String, help: Option<String>) -> UpstreamError {
+pub(crate) fn wrong(path: &Path, problem: String, help: Option<String>) -> UpstreamError {
     UpstreamError::Local { path: path.display().to_string(), problem, help }
 }
 

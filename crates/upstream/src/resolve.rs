@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use airlift_registry::client::{Client, Repository};
-use airlift_spec::lock::{Artifact, FORMAT, Kind, excluded_by};
-use airlift_spec::stack::Source;
+use airlift_spec::lock::Artifact;
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
 
+use crate::find;
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
-use crate::local::{LocalImage, readable_inputs};
+use crate::inputs::readable_inputs;
+use crate::local::LocalImage;
 use crate::origin::Origin;
+use crate::want::{EXCLUDED, Want, wants};
 use crate::{ArtifactFailure, UpstreamError, blocking};
 
 /// Where things come from and where they go.
@@ -57,7 +59,7 @@ pub enum Update {
 }
 
 impl Update {
-    fn moves(&self, reference: &Reference) -> bool {
+    pub(crate) fn moves(&self, reference: &Reference) -> bool {
         match self {
             Self::Nothing => false,
             Self::Only(chosen) => chosen.contains(reference),
@@ -91,38 +93,34 @@ pub async fn resolve(
     options: &ResolveOptions,
     ctx: &Ctx,
 ) -> Result<Resolution, UpstreamError> {
-    let sources: Vec<&Source> = stack.wanted_sources().collect();
-    ctx.events.emit(Event::PhaseStarted {
-        phase: "resolve",
-        items: sources.len() as u64,
-        total_bytes: 0,
-    });
-    let pins = before.into_iter().flat_map(|lock| &lock.artifacts);
-    let pins = pins.map(|artifact| (&artifact.reference, artifact)).collect();
-    let cosign = CosignTags::default();
-    let run = Run { stack, before, pins, upstream, options, ctx, cosign };
     let inputs = {
         let (stack, base) = (stack.clone(), upstream.base.clone());
         // A large archive takes its time to hash; whoever stops us does not wait for it.
         let hashed = blocking(move || readable_inputs(&stack, &base));
         ctx.cancel.run_until_cancelled(hashed).await.ok_or(UpstreamError::Cancelled)?
     };
-    let work = futures::stream::iter(sources)
-        .map(|source| run.source(source))
+    let finding = find::all(stack, before, &inputs, upstream, options, ctx);
+    let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
+    let (mut discoveries, mut failures) = found?;
+    let (wants, excluded) = wants(stack, &mut discoveries);
+
+    let mut lock = Lock { inputs, findings: excluded, ..Lock::new(&stack.name) };
+    for discovery in discoveries {
+        lock.sources.extend(discovery.source);
+        lock.artifacts.extend(discovery.made);
+        lock.findings.extend(discovery.findings);
+    }
+    let items = wants.len() as u64;
+    ctx.events.emit(Event::PhaseStarted { phase: "resolve", items, total_bytes: 0 });
+    let pins = before.into_iter().flat_map(|lock| &lock.artifacts);
+    let pins = pins.map(|artifact| (&artifact.reference, artifact)).collect();
+    let cosign = CosignTags::default();
+    let run = Run { before, pins, upstream, options, ctx, cosign };
+    let work = futures::stream::iter(&wants)
+        .map(|want| run.pinned(want))
         .buffer_unordered(options.max_in_flight.get())
         .collect::<Vec<_>>();
-    let answers = ctx.cancel.run_until_cancelled(work).await.ok_or(UpstreamError::Cancelled)?;
-
-    let mut lock = Lock {
-        format: FORMAT,
-        needs: Vec::new(),
-        stack: stack.name.clone(),
-        inputs,
-        artifacts: Vec::new(),
-        findings: excluded(stack),
-    };
-    let mut failures = Vec::new();
-    for answer in answers {
+    for answer in ctx.cancel.run_until_cancelled(work).await.ok_or(UpstreamError::Cancelled)? {
         let answer = answer?;
         lock.artifacts.push(answer.found.artifact);
         lock.findings.extend(answer.found.findings);
@@ -134,22 +132,7 @@ pub async fn resolve(
     Ok(Resolution { lock, failures })
 }
 
-/// What `exclude:` took out is said in the lock, with the reason that was given.
-fn excluded(stack: &Stack) -> Vec<Finding> {
-    let out = |source: &Source| {
-        let rule = excluded_by(&stack.exclude, &source.reference)?;
-        let why = if rule.why.is_empty() { "no reason is given" } else { &rule.why };
-        Some(Finding::info(
-            "excluded",
-            &source.reference,
-            format!("left out by `{}`: {why}", rule.image),
-        ))
-    };
-    stack.sources.iter().filter_map(out).collect()
-}
-
 struct Run<'a> {
-    stack: &'a Stack,
     before: Option<&'a Lock>,
     /// What `before` holds.
     pins: BTreeMap<&'a Reference, &'a Artifact>,
@@ -165,12 +148,11 @@ struct Answer {
 }
 
 impl Run<'_> {
-    async fn source(&self, source: &Source) -> Result<Answer, UpstreamError> {
-        let item = source.reference.to_string();
-        match self.pin(source).await {
+    async fn pinned(&self, want: &Want) -> Result<Answer, UpstreamError> {
+        let item = want.reference.to_string();
+        match self.pin(want).await {
             Ok(mut found) => {
-                found.artifact.because = source.because();
-                found.artifact.from = source.from_text();
+                want.label(&mut found.artifact);
                 self.ctx.events.emit(Event::ItemFinished { item });
                 Ok(Answer { found, failure: None })
             }
@@ -180,91 +162,80 @@ impl Run<'_> {
                 self.ctx
                     .events
                     .emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
-                let found = open(source, format!("it could not be pinned: {reason}"));
+                let found = open(want, format!("it could not be pinned: {reason}"));
                 Ok(Answer { found, failure: Some(ArtifactFailure { reference: item, error: err }) })
             }
         }
     }
 
-    async fn pin(&self, source: &Source) -> Result<Found, UpstreamError> {
-        let before = self.pins.get(&source.reference).copied();
-        let before =
-            before.filter(|before| before.digest.is_some() && before.from == source.from_text());
-        let keep = before.filter(|_| !self.options.update.moves(&source.reference));
-        if let Some(artifact) = keep.filter(|artifact| self.still_answers(artifact, source)) {
+    async fn pin(&self, want: &Want) -> Result<Found, UpstreamError> {
+        let from = want.written_origin();
+        let before = self.pins.get(&want.reference).copied();
+        let before = before.filter(|before| before.digest.is_some() && before.from == from);
+        let keep = before.filter(|_| !self.options.update.moves(&want.reference));
+        if let Some(artifact) = keep.filter(|artifact| still_answers(artifact, want)) {
             let findings = self.earlier_findings(&artifact.reference);
             return Ok(Found { artifact: artifact.clone(), findings });
         }
-        if self.options.offline && source.from_text().is_none() {
+        if self.options.offline && from.is_none() {
             let what = if keep.is_some() {
                 "its platforms have changed"
             } else {
                 "no earlier lock pins it"
             };
-            return Ok(open(source, format!("{what}, and nobody was asked")));
+            return Ok(open(want, format!("{what}, and nobody was asked")));
         }
-        let (origin, local_pin) = self.origin(source).await?;
+        let (origin, local_pin) = self.origin(want).await?;
         let wanted = Wanted {
-            reference: &source.reference,
+            reference: &want.reference,
             pin: local_pin.or(keep.and_then(|artifact| artifact.digest)),
-            platforms: source.platforms(self.stack),
+            platforms: &want.platforms,
             before: keep,
         };
         image::pin(&wanted, &origin, &self.upstream.store, &self.cosign, self.ctx).await
     }
 
-    /// Where the source's bytes are, and the digest that a local image has whatever its name says.
-    async fn origin(&self, source: &Source) -> Result<(Origin, Option<Digest>), UpstreamError> {
-        let (owned, base) = (source.clone(), self.upstream.base.clone());
-        let open = move || LocalImage::open(&owned.origin, &owned.reference, &base);
-        if let Some(image) = blocking(open).await.map_err(|err| err.at(source))? {
+    /// Where the bytes are, and the digest that a local image has whatever its name says.
+    async fn origin(&self, want: &Want) -> Result<(Origin, Option<Digest>), UpstreamError> {
+        let (owned, base) = (want.clone(), self.upstream.base.clone());
+        let open = move || LocalImage::open(owned.origin(), &owned.reference, &base);
+        let opened = blocking(open).await.map_err(|err| match &want.source {
+            Some(source) => err.at(source.line, &source.written),
+            None => err,
+        });
+        if let Some(image) = opened? {
             let root = image.root().digest;
             return Ok((Origin::Local(Arc::new(image)), Some(root)));
         }
-        let repository = Repository::from(&source.reference);
+        let repository = Repository::from(&want.reference);
         Ok((Origin::Registry { client: self.upstream.client.clone(), repository }, None))
-    }
-
-    /// Whether a pin of the earlier lock is still what the source asks for, so that nobody need be asked.
-    fn still_answers(&self, artifact: &Artifact, source: &Source) -> bool {
-        let wants = |child: &airlift_spec::lock::Child| {
-            child
-                .platform
-                .as_ref()
-                .is_none_or(|platform| source.platforms(self.stack).wants(platform))
-        };
-        // A local file may have changed under the same name: it is cheap to look again.
-        source.from_text().is_none()
-            && artifact.children.iter().all(wants)
-            && !artifact.left_out.iter().any(|child| child.platform.is_some() && wants(child))
     }
 
     fn earlier_findings(&self, reference: &Reference) -> Vec<Finding> {
         let name = reference.to_string();
         let findings = self.before.into_iter().flat_map(|lock| &lock.findings);
         findings
-            .filter(|finding| finding.object == name && finding.code != "excluded")
+            .filter(|finding| finding.object == name && finding.code != EXCLUDED)
             .cloned()
             .collect()
     }
 }
 
-/// The source as the lock has it while nothing pins it.
-fn open(source: &Source, message: String) -> Found {
-    let artifact = Artifact {
-        kind: Kind::Image,
-        reference: source.reference.clone(),
-        digest: None,
-        media_type: String::new(),
-        size: 0,
-        bytes: 0,
-        from: source.from_text(),
-        children: Vec::new(),
-        left_out: Vec::new(),
-        referrers: Vec::new(),
-        because: source.because(),
+/// Whether a pin of the earlier lock is still what is asked for, so that nobody need be asked.
+fn still_answers(artifact: &Artifact, want: &Want) -> bool {
+    let wants = |child: &airlift_spec::lock::Child| {
+        child.platform.as_ref().is_none_or(|platform| want.platforms.wants(platform))
     };
-    Found { artifact, findings: vec![Finding::error("unpinned", &source.reference, message)] }
+    // A local file may have changed under the same name: it is cheap to look again.
+    want.written_origin().is_none()
+        && artifact.children.iter().all(wants)
+        && !artifact.left_out.iter().any(|child| child.platform.is_some() && wants(child))
+}
+
+/// What the lock has of it while nothing pins it.
+fn open(want: &Want, message: String) -> Found {
+    let finding = Finding::error("unpinned", &want.reference, message);
+    Found { artifact: want.unpinned(), findings: vec![finding] }
 }
 
 /// Says which tags of the lock lead elsewhere upstream by now. Changes nothing.

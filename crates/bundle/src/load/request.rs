@@ -87,8 +87,8 @@ mod tests {
 
         let stack = airlift_spec::stack::parse(&request.to_yaml()).unwrap();
         assert_eq!(stack.name.len(), 40);
-        assert_eq!(stack.sources[0].reference.to_string(), artifact);
-        let because = format!("{:?}", stack.sources[0].because());
+        assert_eq!(stack.images[0].reference.to_string(), artifact);
+        let because = format!("{:?}", stack.images[0].because());
         assert!(
             because.contains(&blob.to_string()) && because.contains(&root.to_string()),
             "{because}"

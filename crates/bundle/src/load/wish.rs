@@ -162,7 +162,7 @@ pub(super) fn disputed(wishes: &[Wish]) -> BTreeMap<(String, String), BTreeSet<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use airlift_spec::lock::{Child, FORMAT, Kind, Referrer};
+    use airlift_spec::lock::{Child, Kind, Referrer};
 
     fn digest(name: &str) -> Digest {
         Digest::of(name.as_bytes())
@@ -186,26 +186,12 @@ mod tests {
 
     fn lock(stack: &str, reference: &str) -> Lock {
         let artifact = Artifact {
-            kind: Kind::Image,
-            reference: reference.parse().unwrap(),
             digest: Some(digest(stack)),
-            media_type: String::new(),
             size: 1,
             bytes: 1,
-            from: None,
-            children: Vec::new(),
-            left_out: Vec::new(),
-            referrers: Vec::new(),
-            because: Vec::new(),
+            ..Artifact::new(Kind::Image, reference.parse().unwrap())
         };
-        Lock {
-            format: FORMAT,
-            needs: Vec::new(),
-            stack: stack.to_owned(),
-            inputs: BTreeMap::new(),
-            artifacts: vec![artifact],
-            findings: Vec::new(),
-        }
+        Lock { artifacts: vec![artifact], ..Lock::new(stack) }
     }
 
     fn one(lock: &Lock, sparse: SparsePolicy) -> Wish {

@@ -8,7 +8,7 @@ use airlift_bundle::{
     BundleError, Content, CreateOptions, Created, Prepared, SigningKey, Sources, TrustRoots,
     TrustedBundle, prepare,
 };
-use airlift_spec::lock::{Artifact, Because, Evidence, FORMAT, Kind, Referrer};
+use airlift_spec::lock::{Artifact, Because, Evidence, Kind, Referrer};
 use airlift_spec::oci::Manifest;
 use airlift_spec::{Ctx, Digest, Lock};
 use airlift_store::Store;
@@ -64,14 +64,7 @@ impl World {
     }
 
     pub(crate) fn lock_of(&self, stack: &str) -> Lock {
-        let lock = Lock {
-            format: FORMAT,
-            needs: Vec::new(),
-            stack: stack.to_owned(),
-            inputs: BTreeMap::new(),
-            artifacts: self.artifacts.clone(),
-            findings: Vec::new(),
-        };
+        let lock = Lock { artifacts: self.artifacts.clone(), ..Lock::new(stack) };
         // As a file has it: sorted.
         Lock::parse(lock.to_text().as_bytes()).unwrap()
     }
@@ -164,20 +157,16 @@ fn artifact(reference: &str, sample: &Sample) -> Artifact {
         tag,
     });
     Artifact {
-        kind: Kind::Image,
-        reference: reference.parse().unwrap(),
         digest: Some(root.digest),
         media_type: root.media_type.clone(),
         size: root.size,
         bytes: sample.total_bytes(),
-        from: None,
-        children: Vec::new(),
-        left_out: Vec::new(),
         referrers: referrers.collect(),
         because: vec![Because {
             from: format!("image: {reference}"),
             path: String::new(),
             evidence: Evidence::Declared,
         }],
+        ..Artifact::new(Kind::Image, reference.parse().unwrap())
     }
 }

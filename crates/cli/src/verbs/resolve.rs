@@ -124,7 +124,7 @@ pub(crate) fn update(stack: &Stack, wanted: Option<Vec<Reference>>) -> Result<Up
     if wanted.is_empty() {
         return Ok(Update::Everything);
     }
-    let known: Vec<&Reference> = stack.wanted_sources().map(|source| &source.reference).collect();
+    let known: Vec<&Reference> = stack.wanted_images().map(|source| &source.reference).collect();
     let mut chosen = BTreeSet::new();
     for reference in &wanted {
         let exact: Vec<_> = known.iter().filter(|known| **known == reference).collect();

@@ -11,7 +11,7 @@ use airlift_bundle::{
 use airlift_registry::server::{Metrics, Server, ServerOptions};
 use airlift_serve::content::ContentBackend;
 use airlift_spec::event::{Event, Events};
-use airlift_spec::lock::{Artifact, FORMAT};
+use airlift_spec::lock::Artifact;
 use airlift_spec::{Ctx, Digest, Lock};
 use airlift_store::{Root, RootArtifact, Store};
 use airlift_testkit::Sample;
@@ -61,9 +61,7 @@ impl World {
     }
 
     pub(crate) fn lock(&self, stack: &str) -> Lock {
-        let (needs, inputs, findings) = Default::default();
-        let (stack, artifacts) = (stack.to_owned(), self.artifacts.clone());
-        let lock = Lock { format: FORMAT, needs, stack, inputs, artifacts, findings };
+        let lock = Lock { artifacts: self.artifacts.clone(), ..Lock::new(stack) };
         // As a file has it: sorted.
         Lock::parse(lock.to_text().as_bytes()).unwrap()
     }

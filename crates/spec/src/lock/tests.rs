@@ -10,26 +10,19 @@ fn child(fill: u8, platform: &str) -> Child {
 
 /// A lock as `resolve` would write it for one image `a` on amd64, with arm64 left out.
 fn lock() -> Lock {
-    let source = &stack("platforms: [linux/amd64]\nsources: [{image: a:1}]").sources[0];
+    let source = &stack("platforms: [linux/amd64]\nsources: [{image: a:1}]").images[0];
     Lock {
-        format: FORMAT,
-        needs: Vec::new(),
-        stack: "demo".to_owned(),
-        inputs: BTreeMap::new(),
         artifacts: vec![Artifact {
-            kind: Kind::Image,
-            reference: source.reference.clone(),
             digest: Some(Digest::of(b"index")),
             media_type: crate::oci::media_type::OCI_INDEX.to_owned(),
             size: 5,
             bytes: 50,
-            from: None,
             children: vec![child(1, "linux/amd64")],
             left_out: vec![child(2, "linux/arm64")],
-            referrers: Vec::new(),
             because: source.because(),
+            ..Artifact::new(Kind::Image, source.reference.clone())
         }],
-        findings: Vec::new(),
+        ..Lock::new("demo")
     }
 }
 

@@ -18,11 +18,11 @@ fn images_are_named_canonically() {
         "sources:\n  - image: nginx:1.27\n  - {image: quay.io/a/b, platforms: [linux/arm64]}\n",
     );
     let names: Vec<String> =
-        stack.sources.iter().map(|source| source.reference.to_string()).collect();
+        stack.images.iter().map(|source| source.reference.to_string()).collect();
     assert_eq!(names, ["docker.io/library/nginx:1.27", "quay.io/a/b:latest"]);
-    assert_eq!(stack.sources[0].platforms(&stack), &Platforms::All);
-    assert_eq!(stack.sources[1].platforms(&stack).to_string(), "linux/arm64");
-    assert_eq!(stack.sources[1].line, 5);
+    assert_eq!(stack.images[0].platforms(&stack), &Platforms::All);
+    assert_eq!(stack.images[1].platforms(&stack).to_string(), "linux/arm64");
+    assert_eq!(stack.images[1].line, 5);
 }
 
 #[test]
@@ -31,10 +31,10 @@ fn images_that_people_built_have_an_origin_and_a_name() {
         "sources:\n  - {image: 'oci:./out:v1', as: 'example.com/app:1'}\n  - {image: 'docker-archive:a.tar', as: 'example.com/b:1'}\n",
     );
     assert_eq!(
-        stack.sources[0].origin,
+        stack.images[0].origin,
         Origin::OciLayout { path: "./out".into(), name: Some("v1".into()) }
     );
-    assert_eq!(stack.sources[1].from_text().as_deref(), Some("docker-archive:a.tar"));
+    assert_eq!(stack.images[1].from_text().as_deref(), Some("docker-archive:a.tar"));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn mistakes_name_their_line() {
         &format!("{HEAD}sources:\n  - image: a:1\n  - image: docker.io/library/a:1\n"),
         "line 5",
     );
-    refused(&format!("{HEAD}sources:\n  - chart: gpu-operator\n"), "line 4: `chart:`");
+    refused(&format!("{HEAD}sources:\n  - juju: bundle.yaml\n"), "line 4: `juju:`");
     refused(&format!("{HEAD}sources:\n  - {{image: 'oci:dir'}}\n"), "`as: HOST/PATH:TAG`");
     refused(&format!("{HEAD}platforms: some\n"), "neither `all` nor a list");
     refused(&format!("{HEAD}platforms: [linux]\n"), "`linux` is not a platform");
@@ -112,14 +112,100 @@ fn an_exclude_rule_takes_images_out() {
     let stack = parsed(
         "sources: [{image: quay.io/a/must-gather:1}, {image: quay.io/a/b:1}]\nexclude: [{image: '*/must-gather*', why: support}]\n",
     );
-    let kept: Vec<&str> = stack.wanted_sources().map(|source| source.reference.path()).collect();
+    let kept: Vec<&str> = stack.wanted_images().map(|source| source.reference.path()).collect();
     assert_eq!(kept, ["a/b"]);
 }
 
 #[test]
 fn every_stack_ever_written_still_reads() {
     let stack = parse(include_str!("../../../../fixtures/stack/v1/images.yaml")).unwrap();
-    assert_eq!(stack.sources.len(), 4);
-    assert_eq!(stack.sources[3].because().len(), 2);
+    assert_eq!(stack.images.len(), 4);
+    assert_eq!(stack.images[3].because().len(), 2);
     assert_eq!(stack.exclude.len(), 1);
+}
+
+#[test]
+fn catalogs_say_what_is_kept_of_them() {
+    let stack = parsed(
+        "sources:
+  - catalog: registry.example/redhat/operators:v4.20
+    packages:
+      - {name: rhods, channel: stable-3.4, from: 3.4.1, to: 3.4.4}
+      - name: mesh
+        channels: [tech, {name: stable, from: 3.2.0}]
+        default: stable
+  - {catalog: ./catalog, as: 'example.com/own/catalog:v1', full: true, dependencies: ignore}
+",
+    );
+    let FinderKind::Catalog(first) = &stack.finders[0].kind else { panic!("{stack:?}") };
+    let rhods = first.selection.package("rhods").unwrap();
+    let range = |channel: &ChannelWish| (channel.from.clone(), channel.to.clone());
+    assert_eq!(range(&rhods.channels[0]), (Some("3.4.1".into()), Some("3.4.4".into())));
+    assert_eq!((&rhods.from, &rhods.to), (&None, &None));
+    let mesh = first.selection.package("mesh").unwrap();
+    assert_eq!(
+        mesh.channels.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+        ["tech", "stable"]
+    );
+    assert_eq!(first.dependencies, Dependencies::Include);
+    let FinderKind::Catalog(second) = &stack.finders[1].kind else { panic!("{stack:?}") };
+    assert_eq!(second.place, Place::Path("./catalog".into()));
+    assert_eq!(second.reference.to_string(), "example.com/own/catalog:v1");
+    assert!(second.selection.full && second.dependencies == Dependencies::Ignore);
+    assert_eq!(stack.finders[0].key(), "catalog: registry.example/redhat/operators:v4.20");
+}
+
+#[test]
+fn charts_come_from_repositories_registries_folders_and_packages() {
+    let stack = parsed(
+        "sources:
+  - {chart: gpu-operator, repository: 'https://charts.example/nvidia', version: v24.9.2, values: [a.yaml]}
+  - {chart: 'oci://charts.example/org/app', version: 1.2.0, switches: include}
+  - {chart: ./deploy/chart, variants: [[gpu.yaml], [cpu.yaml, big.yaml]]}
+  - {chart: app-1.0.tgz}
+",
+    );
+    let places = stack.finders.iter().map(|finder| match &finder.kind {
+        FinderKind::Chart(chart) => chart.place.clone(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        [
+            ChartPlace::Repository {
+                name: "gpu-operator".into(),
+                url: "https://charts.example/nvidia".into()
+            },
+            ChartPlace::Oci("charts.example/org/app".into()),
+            ChartPlace::Path("./deploy/chart".into()),
+            ChartPlace::Path("app-1.0.tgz".into()),
+        ]
+    );
+    assert_eq!(stack.finders[0].key(), "chart: gpu-operator v24.9.2");
+}
+
+#[test]
+fn what_a_finder_asks_for_has_a_digest_that_only_its_meaning_changes() {
+    let digest = |text: &str| parsed(text).finders().into_values().next().unwrap();
+    let plain = digest("sources: [{manifests: ./deploy}]");
+    assert_eq!(plain, digest("sources:\n\n  # why\n  - manifests: ./deploy\n"));
+    assert_ne!(plain, digest("platforms: [linux/amd64]\nsources: [{manifests: ./deploy}]"));
+    assert_ne!(plain, digest("exclude: [{image: '*'}]\nsources: [{manifests: ./deploy}]"));
+    let chart = |more: &str| digest(&format!("sources: [{{chart: ./a, {more}}}]"));
+    assert_ne!(chart("values: [a.yaml]"), chart("values: [b.yaml]"));
+}
+
+#[test]
+fn fields_of_another_kind_are_refused_with_their_line() {
+    let entry = |text: &str| format!("{HEAD}sources:\n  - {text}\n");
+    refused(&entry("image: a:1\n    version: 1"), "line 5: `version:` means nothing in a `image:`");
+    refused(&entry("{manifests: ./a, full: true}"), "line 4: `full:` means nothing");
+    refused(&entry("{image: a:1, chart: b}"), "line 4: `chart:` stands in an entry");
+    refused(&entry("{catalog: a:1, packages: [{name: b, chanel: c}]}"), "chanel");
+    refused(&entry("{catalog: a:1, packages: {apt: x}}"), "line 4: `packages:` of a catalog");
+    refused(&entry("{catalog: a:1, packages: [{name: b}, {name: b}]}"), "`b` is listed twice");
+    refused(&entry("{catalog: a:1, packages: [{name: b, channels: [{nme: c}]}]}"), "nme");
+    refused(&entry("{catalog: ./a}"), "needs `as: HOST/PATH:TAG`");
+    refused(&entry("{packages: {apt: x}}"), "line 4: `packages:` sources are not supported");
+    refused(&entry("{platforms: all}"), "has no `image:`");
 }

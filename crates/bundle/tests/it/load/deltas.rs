@@ -81,7 +81,7 @@ async fn a_delta_that_counts_on_what_is_gone_asks_for_it_by_name() {
     let request = report.request.as_ref().unwrap().to_yaml();
     let stack = airlift_spec::stack::parse(&request).unwrap();
     let wanted: Vec<Option<Digest>> =
-        stack.sources.iter().map(|source| source.reference.digest()).collect();
+        stack.images.iter().map(|source| source.reference.digest()).collect();
     assert!(wanted.contains(&Some(images[1].root.digest)), "{request}");
     assert!(
         request.contains(&shared.to_string()) && request.contains(&since.to_string()),

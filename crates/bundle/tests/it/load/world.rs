@@ -12,7 +12,7 @@ use airlift_bundle::{
     Content, CreateOptions, Delivered, SigningKey, Sources, TrustRoots, TrustedBundle,
 };
 use airlift_registry::client::{Client, ClientOptions};
-use airlift_spec::lock::{Artifact, Because, Child, Evidence, FORMAT, Kind, Lock, Referrer};
+use airlift_spec::lock::{Artifact, Because, Child, Evidence, Kind, Lock, Referrer};
 use airlift_spec::oci::{Manifest, cosign_subject};
 use airlift_spec::{Ctx, Digest, Layout};
 use airlift_store::{Root, RootArtifact, Store};
@@ -55,7 +55,7 @@ impl World {
     /// Fetches `sample` into the store and pins it in the lock of `stack`, in place of what had its name.
     pub(super) fn pin(&mut self, stack: &str, reference: &str, sample: &Sample) {
         let artifact = artifact(reference, sample);
-        let lock = self.locks.entry(stack.to_owned()).or_insert_with(|| empty_lock(stack));
+        let lock = self.locks.entry(stack.to_owned()).or_insert_with(|| Lock::new(stack));
         lock.artifacts.retain(|known| known.reference != artifact.reference);
         lock.artifacts.push(artifact);
         let text = lock.to_text();
@@ -157,35 +157,19 @@ pub(super) fn codes(report: &LoadReport) -> Vec<&str> {
     report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }
 
-fn empty_lock(stack: &str) -> Lock {
-    Lock {
-        format: FORMAT,
-        needs: Vec::new(),
-        stack: stack.to_owned(),
-        inputs: BTreeMap::new(),
-        artifacts: Vec::new(),
-        findings: Vec::new(),
-    }
-}
-
 /// What `resolve` would write for the sample.
 pub(super) fn artifact(reference: &str, sample: &Sample) -> Artifact {
     let mut artifact = Artifact {
-        kind: Kind::Image,
-        reference: reference.parse().unwrap(),
         digest: Some(sample.root.digest),
         media_type: sample.root.media_type.clone(),
         size: sample.root.size,
         bytes: sample.total_bytes(),
-        from: None,
-        children: Vec::new(),
-        left_out: Vec::new(),
-        referrers: Vec::new(),
         because: vec![Because {
             from: format!("image: {reference}"),
             path: String::new(),
             evidence: Evidence::Declared,
         }],
+        ..Artifact::new(Kind::Image, reference.parse().unwrap())
     };
     add_children(&mut artifact, sample, &sample.root.digest);
     let tagged = sample.tags.iter().map(|(tag, digest)| {

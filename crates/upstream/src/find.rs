@@ -1,0 +1,212 @@
+//! Sources that find others: what each of them comes to.
+//!
+//! What an earlier lock says of a source stands as long as neither the source nor a file that it names has changed,
+//! so a second run looks into nothing and asks nobody. A source that fails keeps what it found before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use airlift_spec::lock::{Artifact, Because, Kind};
+use airlift_spec::stack::{CatalogSource, ChartPlace, Finder, FinderKind, Place, Stack};
+use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
+use futures::StreamExt as _;
+
+use crate::inputs::paths;
+use crate::resolve::{ResolveOptions, Update, Upstream};
+use crate::want::Want;
+use crate::{ArtifactFailure, UpstreamError};
+
+mod manifests;
+
+/// What one source found.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    /// Its key and the digest of what it asks for; none where it failed, so that it is looked into again.
+    pub(crate) source: Option<(String, Digest)>,
+    /// To be pinned.
+    pub(crate) wants: Vec<Want>,
+    /// Made here, and so pinned already.
+    pub(crate) made: Vec<Artifact>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Looks into all sources of `stack` that find others.
+///
+/// # Errors
+///
+/// Only what stops everything. A source that fails is among the failures.
+pub(crate) async fn all(
+    stack: &Stack,
+    before: Option<&Lock>,
+    inputs: &BTreeMap<String, Digest>,
+    upstream: &Upstream,
+    options: &ResolveOptions,
+    ctx: &Ctx,
+) -> Result<(Vec<Discovery>, Vec<ArtifactFailure>), UpstreamError> {
+    let items = stack.finders.len() as u64;
+    ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
+    let digests = stack.finders();
+    let run = Run { stack, before, inputs, digests, upstream, options };
+    let run = &run;
+    let mut answers = futures::stream::iter(&stack.finders)
+        .map(|finder| async move { (finder, run.one(finder).await) })
+        .buffered(options.max_in_flight.get());
+    let (mut discoveries, mut failures) = (Vec::new(), Vec::new());
+    while let Some((finder, answer)) = answers.next().await {
+        let item = finder.key();
+        match answer {
+            Ok(discovery) => {
+                ctx.events.emit(Event::ItemFinished { item });
+                discoveries.push(discovery);
+            }
+            Err(err) if err.stops_everything() => return Err(err),
+            Err(err) => {
+                let reason = error::chain(&err);
+                ctx.events.emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
+                discoveries.push(run.failed(finder, &reason));
+                failures.push(ArtifactFailure { reference: item, error: err });
+            }
+        }
+    }
+    ctx.events.emit(Event::PhaseFinished { phase: "find" });
+    Ok((discoveries, failures))
+}
+
+struct Run<'a> {
+    stack: &'a Stack,
+    before: Option<&'a Lock>,
+    inputs: &'a BTreeMap<String, Digest>,
+    digests: BTreeMap<String, Digest>,
+    upstream: &'a Upstream,
+    options: &'a ResolveOptions,
+}
+
+impl Run<'_> {
+    async fn one(&self, finder: &Finder) -> Result<Discovery, UpstreamError> {
+        let key = finder.key();
+        let source = (key.clone(), self.digests[&key]);
+        if self.still_stands(finder, &source) {
+            let found = self.found_before(finder);
+            return Ok(Discovery { source: Some(source), ..found });
+        }
+        if self.options.offline && is_elsewhere(finder) {
+            return Err(UpstreamError::Offline.at(finder.line, &finder.written));
+        }
+        let found = match &finder.kind {
+            FinderKind::Manifests(wanted) => {
+                manifests::find(wanted, finder, self.stack, self.upstream).await
+            }
+            FinderKind::Catalog(_) => Err(UpstreamError::Kind { kind: "catalog" }),
+            FinderKind::Chart(_) => Err(UpstreamError::Kind { kind: "chart" }),
+        };
+        let found = found.map_err(|err| err.at(finder.line, &finder.written))?;
+        Ok(Discovery { source: Some(source), ..found })
+    }
+
+    /// Whether what the earlier lock says of the source still answers it.
+    fn still_stands(&self, finder: &Finder, source: &(String, Digest)) -> bool {
+        let Some(before) = self.before else { return false };
+        let moves = match &self.options.update {
+            Update::Nothing => false,
+            Update::Everything => true,
+            Update::Only(chosen) => {
+                self.made_before(finder).any(|it| chosen.contains(&it.reference))
+            }
+        };
+        let is_unchanged = |path: &&str| {
+            let now = self.inputs.get(*path);
+            now.is_some() && now == before.inputs.get(*path)
+        };
+        !moves
+            && before.sources.get(&source.0) == Some(&source.1)
+            && paths(finder).iter().all(is_unchanged)
+    }
+
+    /// What the earlier lock has of the source, to be pinned as it was.
+    fn found_before(&self, finder: &Finder) -> Discovery {
+        let key = finder.key();
+        let Some(before) = self.before else { return Discovery::default() };
+        let known = descendants(before, &key);
+        let from_here = |because: &Because| because.from == key || known.contains(&because.from);
+        let wants = before
+            .artifacts
+            .iter()
+            .filter(|artifact| !is_made(artifact))
+            .filter_map(|artifact| {
+                let because: Vec<_> =
+                    artifact.because.iter().filter(|it| from_here(it)).cloned().collect();
+                if because.is_empty() {
+                    return None;
+                }
+                let platforms = finder.platforms(self.stack).clone();
+                let want = Want::image(artifact.reference.clone(), platforms);
+                let (name, version) = (artifact.name.clone(), artifact.version.clone());
+                Some(Want { kind: artifact.kind, name, version, because, ..want })
+            })
+            .collect();
+        let said = before.findings.iter();
+        let said = said.filter(|finding| finding.reference.as_deref() == Some(key.as_str()));
+        Discovery {
+            source: None,
+            wants,
+            made: self.made_before(finder).cloned().collect(),
+            findings: said.filter(|finding| finding.code != FAILED).cloned().collect(),
+        }
+    }
+
+    /// The artifacts that an earlier run made of the source.
+    fn made_before(&self, finder: &Finder) -> impl Iterator<Item = &Artifact> {
+        let key = finder.key();
+        let artifacts = self.before.into_iter().flat_map(|lock| &lock.artifacts);
+        artifacts.filter(move |artifact| {
+            is_made(artifact) && artifact.because.iter().any(|because| because.from == key)
+        })
+    }
+
+    /// What is said of a source that failed, and what it found before.
+    fn failed(&self, finder: &Finder, reason: &str) -> Discovery {
+        let mut found = self.found_before(finder);
+        let message = format!("it could not be looked into: {reason}");
+        found.findings.push(Finding::error("not-looked-into", finder.key(), message));
+        found
+    }
+}
+
+const FAILED: &str = "not-looked-into";
+
+/// Whether the artifact was made here out of something else, and is not found under its name.
+fn is_made(artifact: &Artifact) -> bool {
+    matches!(artifact.kind, Kind::Catalog | Kind::Chart) && artifact.from.is_some()
+}
+
+/// Whether somebody has to be asked to look into the source.
+fn is_elsewhere(finder: &Finder) -> bool {
+    let is_remote = |place: &Place| match place {
+        Place::Path(_) => false,
+        Place::Image(written) => !written.starts_with("oci:"),
+        Place::Url(_) => true,
+    };
+    match &finder.kind {
+        FinderKind::Catalog(CatalogSource { place, .. }) => is_remote(place),
+        FinderKind::Manifests(manifests) => is_remote(&manifests.place),
+        FinderKind::Chart(chart) => !matches!(chart.place, ChartPlace::Path(_)),
+    }
+}
+
+/// The artifacts of a lock that are there because of `key`, or of one of them.
+fn descendants(lock: &Lock, key: &str) -> BTreeSet<String> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let is_new = |artifact: &&Artifact| {
+            let leads_here =
+                |because: &Because| because.from == key || known.contains(&because.from);
+            !known.contains(&artifact.reference.to_string())
+                && artifact.because.iter().any(leads_here)
+        };
+        let more: Vec<String> =
+            lock.artifacts.iter().filter(is_new).map(|it| it.reference.to_string()).collect();
+        if more.is_empty() {
+            return known;
+        }
+        known.extend(more);
+    }
+}

@@ -1,0 +1,130 @@
+//! `manifests:` sources: files, folders, and addresses of Kubernetes objects.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use airlift_scan::{Document, documents};
+use airlift_spec::lock::{Because, Evidence};
+use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
+use airlift_spec::{Finding, Reference};
+
+use super::Discovery;
+use crate::inputs::files_below;
+use crate::local::{read_whole, wrong};
+use crate::resolve::Upstream;
+use crate::want::Want;
+use crate::{UpstreamError, blocking};
+
+/// Files that make a folder one for kustomize.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// Looks into the objects of one source.
+pub(super) async fn find(
+    wanted: &ManifestsSource,
+    finder: &Finder,
+    stack: &Stack,
+    upstream: &Upstream,
+) -> Result<Discovery, UpstreamError> {
+    let path = match &wanted.place {
+        Place::Path(path) | Place::Image(path) => upstream.base.join(path),
+        Place::Url(_) => return Err(UpstreamError::Kind { kind: "manifests: URL" }),
+    };
+    let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
+    for text in blocking(move || read(&path)).await? {
+        gathered.add(&text);
+    }
+    Ok(gathered.into_discovery())
+}
+
+/// The objects of one file, and what to call it.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// Relative to the source; empty where the source is that file.
+    pub(super) name: String,
+    pub(super) documents: Vec<Document>,
+}
+
+fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
+    if !path.is_dir() {
+        return Ok(vec![read_file(path, String::new())?]);
+    }
+    if let Some(name) = KUSTOMIZATIONS.iter().find(|name| path.join(name).is_file()) {
+        let help = "render it with `kubectl kustomize` into a file, and name that".to_owned();
+        let problem = format!("is a folder for kustomize, by its `{name}`");
+        return Err(wrong(path, problem, Some(help)));
+    }
+    if path.join("Chart.yaml").is_file() {
+        let help = Some("name it as a `chart:` source".to_owned());
+        return Err(wrong(path, "is a Helm chart".to_owned(), help));
+    }
+    let files: Vec<PathBuf> = files_below(path)?.into_iter().filter(|it| is_objects(it)).collect();
+    if files.is_empty() {
+        return Err(wrong(path, "holds no `.yaml`, `.yml` or `.json` file".to_owned(), None));
+    }
+    let name = |file: &Path| file.strip_prefix(path).unwrap_or(file).display().to_string();
+    files.iter().map(|file| read_file(file, name(file))).collect()
+}
+
+fn is_objects(path: &Path) -> bool {
+    let extension = path.extension().and_then(|it| it.to_str());
+    extension.is_some_and(|it| matches!(it, "yaml" | "yml" | "json"))
+}
+
+fn read_file(path: &Path, name: String) -> Result<Read, UpstreamError> {
+    let bytes = read_whole(path, airlift_scan::MAX_BYTES as u64)?;
+    let documents = documents(&bytes)
+        .map_err(|source| UpstreamError::Scan { path: path.display().to_string(), source })?;
+    Ok(Read { name, documents })
+}
+
+/// What the objects of one source name, each image once with all its reasons.
+pub(super) struct Gathered<'a> {
+    finder: &'a Finder,
+    stack: &'a Stack,
+    key: String,
+    /// What it counts as when a field of an object names an image.
+    evidence: Evidence,
+    images: BTreeMap<Reference, Vec<Because>>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn new(finder: &'a Finder, stack: &'a Stack, evidence: Evidence) -> Self {
+        let key = finder.key();
+        Self { finder, stack, key, evidence, images: BTreeMap::new(), findings: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, read: &Read) {
+        let place = joined(&self.finder.written, &read.name);
+        for document in &read.documents {
+            let remarks = document.remarks.iter();
+            self.findings.extend(remarks.map(|remark| remark.finding(&place)));
+            let scan = airlift_scan::scan(&document.object);
+            self.findings.extend(scan.doubts.iter().map(|doubt| doubt.finding(&place)));
+            for found in scan.images {
+                let path = joined(&read.name, &found.path);
+                let because = Because { from: self.key.clone(), path, evidence: self.evidence };
+                self.images.entry(found.reference).or_default().push(because);
+            }
+        }
+    }
+
+    pub(super) fn into_discovery(self) -> Discovery {
+        let Self { finder, stack, key, images, findings, .. } = self;
+        let platforms = finder.platforms(stack);
+        let want = |(reference, because): (Reference, Vec<Because>)| Want {
+            because,
+            ..Want::image(reference, platforms.clone())
+        };
+        Discovery {
+            source: None,
+            wants: images.into_iter().map(want).collect(),
+            made: Vec::new(),
+            findings: findings.into_iter().map(|finding| finding.of(&key)).collect(),
+        }
+    }
+}
+
+fn joined(outer: &str, inner: &str) -> String {
+    [outer, inner].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(": ")
+}

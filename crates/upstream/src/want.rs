@@ -1,0 +1,112 @@
+//! What is to be pinned: what the sources name, and what was found in them.
+
+use std::collections::BTreeMap;
+
+use airlift_spec::lock::{Artifact, Because, Kind, excluded_by};
+use airlift_spec::stack::{Exclude, ImageSource, Origin, Stack};
+use airlift_spec::{Finding, Platforms, Reference};
+
+use crate::find::Discovery;
+
+/// One thing to pin.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) kind: Kind,
+    pub(crate) reference: Reference,
+    /// Name and version of a bundle or chart; empty for an image.
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) platforms: Platforms,
+    pub(crate) because: Vec<Because>,
+    /// The entry of the stack that names it, if one does.
+    pub(crate) source: Option<ImageSource>,
+}
+
+impl Want {
+    pub(crate) fn image(reference: Reference, platforms: Platforms) -> Self {
+        Self {
+            kind: Kind::Image,
+            reference,
+            name: String::new(),
+            version: String::new(),
+            platforms,
+            because: Vec::new(),
+            source: None,
+        }
+    }
+
+    fn of(source: &ImageSource, stack: &Stack) -> Self {
+        Self {
+            because: source.because(),
+            source: Some(source.clone()),
+            ..Self::image(source.reference.clone(), source.platforms(stack).clone())
+        }
+    }
+
+    /// The origin as the lock writes it; none where that is the registry that the reference names.
+    pub(crate) fn written_origin(&self) -> Option<String> {
+        self.source.as_ref().and_then(ImageSource::from_text)
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        self.source.as_ref().map_or(&Origin::Registry, |source| &source.origin)
+    }
+
+    /// The artifact as the lock has it while nothing pins it.
+    pub(crate) fn unpinned(&self) -> Artifact {
+        let mut artifact = Artifact::new(self.kind, self.reference.clone());
+        self.label(&mut artifact);
+        artifact
+    }
+
+    /// Says on an artifact what this knows of it beside its pin.
+    pub(crate) fn label(&self, artifact: &mut Artifact) {
+        artifact.kind = self.kind;
+        artifact.name.clone_from(&self.name);
+        artifact.version.clone_from(&self.version);
+        artifact.because.clone_from(&self.because);
+        artifact.from = self.written_origin();
+    }
+
+    /// The same thing wanted twice, for all the reasons of both.
+    fn join(&mut self, other: Self) {
+        if other.kind != Kind::Image {
+            (self.kind, self.name, self.version) = (other.kind, other.name, other.version);
+        }
+        self.platforms = std::mem::take(&mut self.platforms).and(&other.platforms);
+        self.because.extend(other.because);
+        self.because.sort();
+        self.because.dedup();
+        self.source = self.source.take().or(other.source);
+    }
+}
+
+/// All that is to be pinned, each once; and what `exclude:` took out, with the reason that was given.
+pub(crate) fn wants(stack: &Stack, discoveries: &mut [Discovery]) -> (Vec<Want>, Vec<Finding>) {
+    let mut wants: BTreeMap<Reference, Want> = BTreeMap::new();
+    let named = stack.images.iter().map(|source| Want::of(source, stack));
+    let found = discoveries.iter_mut().flat_map(|discovery| std::mem::take(&mut discovery.wants));
+    for want in named.chain(found) {
+        match wants.entry(want.reference.clone()) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(want);
+            }
+            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().join(want),
+        }
+    }
+    let (mut kept, mut findings) = (Vec::new(), Vec::new());
+    for want in wants.into_values() {
+        match excluded_by(&stack.exclude, &want.reference) {
+            Some(rule) => findings.push(excluded(&want.reference, rule)),
+            None => kept.push(want),
+        }
+    }
+    (kept, findings)
+}
+
+pub(crate) const EXCLUDED: &str = "excluded";
+
+fn excluded(reference: &Reference, rule: &Exclude) -> Finding {
+    let why = if rule.why.is_empty() { "no reason is given" } else { &rule.why };
+    Finding::info("excluded", reference, format!("left out by `{}`: {why}", rule.image))
+}
