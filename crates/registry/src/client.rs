@@ -182,6 +182,14 @@ struct Endpoint {
     attempts: usize,
 }
 
+/// Who was asked, as messages name it.
+#[derive(Debug)]
+struct Peer {
+    name: String,
+    /// Not a host that the registry sends its clients to, for blobs or for a token.
+    is_registry: bool,
+}
+
 impl Host {
     fn url(&self, transport: Transport, to: &To) -> Result<Url, ClientError> {
         match to {
@@ -194,6 +202,21 @@ impl Host {
                 })
             }
         }
+    }
+
+    /// Who answers at `url`: the registry, or where it led.
+    fn peer(&self, url: &Url) -> Peer {
+        let own = self.url(self.transports.current(), &To::Api(String::new()));
+        let is_registry = own.is_ok_and(|own| own.host() == url.host() && own.port() == url.port());
+        let elsewhere = url.host_str().filter(|_| !is_registry);
+        let name = elsewhere.map_or_else(
+            || self.name.clone(),
+            |host| {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{host}{port} (where {} sends its clients)", self.name)
+            },
+        );
+        Peer { name, is_registry }
     }
 
     /// Whether `url` is on the very origin that our proof is for.

@@ -90,6 +90,7 @@ impl Explain for ClientError {
             | Self::Stalled { .. }
             | Self::Protocol { .. } => Class::Network,
             Self::Refused { status, .. } if is_passing(*status) => Class::Network,
+            Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => Class::Access,
             Self::Refused { .. }
             | Self::Missing { .. }
             | Self::PlainHttp { .. }

@@ -26,7 +26,7 @@ use super::credentials::Credential;
 use super::error::{ClientError, reason};
 use super::pace::Permit;
 use super::retry::retry_after;
-use super::{BlobSource, Endpoint, Host, Shared};
+use super::{BlobSource, Endpoint, Host, Peer, Shared};
 
 const MAX_REDIRECTS: usize = 10;
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -277,6 +277,7 @@ impl Shared {
         proof: Option<&HeaderValue>,
     ) -> Result<Response, ClientError> {
         self.counting.request(ask.kind);
+        let peer = host.peer(&url);
         // Never the query: it is where signed URLs keep their secrets.
         tracing::debug!(method = %ask.method, host = url.host_str(), path = url.path(), "request");
         let mut request = self
@@ -292,16 +293,16 @@ impl Shared {
             request = request.header(CONTENT_LENGTH, ask.body.len());
         }
         let response = match &ask.body {
-            Body::Empty => self.within(self.patience(ask), host, ask, request.send()).await?,
+            Body::Empty => self.within(self.patience(ask), &peer, ask, request.send()).await?,
             Body::Bytes(bytes) => {
                 self.rate.take(bytes.len() as u64).await;
                 self.counting.sent(bytes.len() as u64);
                 let sent = request.body(bytes.clone()).send();
-                self.within(self.patience(ask), host, ask, sent).await?
+                self.within(self.patience(ask), &peer, ask, sent).await?
             }
-            Body::Source { .. } => self.send_source(host, ask, request).await?,
+            Body::Source { .. } => self.send_source(&peer, ask, request).await?,
         };
-        self.check_protocol(host, transport, response).await
+        self.check_protocol(&peer, transport, response).await
     }
 
     /// How long an answer may take once all is sent.
@@ -321,40 +322,40 @@ impl Shared {
     async fn within(
         &self,
         limit: Duration,
-        host: &Host,
+        peer: &Peer,
         ask: &Ask<'_>,
         sent: impl Future<Output = reqwest::Result<Response>>,
     ) -> Result<Response, ClientError> {
         match tokio::time::timeout(limit, sent).await {
-            Err(_) => Err(self.stalled(host, &ask.what)),
-            Ok(sent) => sent.map_err(|err| failed_to_reach(host, err)),
+            Err(_) => Err(self.stalled(peer, &ask.what)),
+            Ok(sent) => sent.map_err(|err| failed_to_reach(peer, err)),
         }
     }
 
     /// Sends a body piece by piece, judged by whether pieces are taken.
     async fn send_source(
         &self,
-        host: &Host,
+        peer: &Peer,
         ask: &Ask<'_>,
         request: reqwest::RequestBuilder,
     ) -> Result<Response, ClientError> {
         let (tx, rx) = mpsc::channel(1);
         let body = SizedBody { rx, remaining: ask.body.len() };
         let answer = request.body(reqwest::Body::wrap(body)).send();
-        let feed = self.feed(host, ask, tx);
+        let feed = self.feed(peer, ask, tx);
         tokio::pin!(answer, feed);
         // An answer may come before all is sent: a refusal, mostly.
         tokio::select! {
             biased;
-            response = &mut answer => return response.map_err(|err| failed_to_reach(host, err)),
+            response = &mut answer => return response.map_err(|err| failed_to_reach(peer, err)),
             sent = &mut feed => sent?,
         }
-        self.within(self.patience(ask), host, ask, answer).await
+        self.within(self.patience(ask), peer, ask, answer).await
     }
 
     async fn feed(
         &self,
-        host: &Host,
+        peer: &Peer,
         ask: &Ask<'_>,
         tx: mpsc::Sender<Bytes>,
     ) -> Result<(), ClientError> {
@@ -377,7 +378,7 @@ impl Shared {
                 let bytes = slice.len() as u64;
                 self.rate.take(bytes).await;
                 match tokio::time::timeout(self.options.stall_timeout, tx.send(slice)).await {
-                    Err(_) => return Err(self.stalled(host, &ask.what)),
+                    Err(_) => return Err(self.stalled(peer, &ask.what)),
                     // Nobody takes it any more: the answer is there, or the connection is gone.
                     Ok(Err(_)) => return Ok(()),
                     Ok(Ok(())) => {}
@@ -392,7 +393,7 @@ impl Shared {
     /// Whether a request in the clear was answered by somebody who speaks TLS.
     async fn check_protocol(
         &self,
-        host: &Host,
+        peer: &Peer,
         transport: Transport,
         response: Response,
     ) -> Result<Response, ClientError> {
@@ -403,10 +404,10 @@ impl Shared {
             return Ok(response);
         }
         let (parts, headers) = (response.status(), response.headers().clone());
-        let body = self.read_small(response, &host.name, "an answer", MAX_ERROR_BYTES).await?;
+        let body = self.read_small(response, peer, "an answer", MAX_ERROR_BYTES).await?;
         let text = String::from_utf8_lossy(&body).to_ascii_lowercase();
         if text.contains("http request to an https server") || text.contains("sent to https port") {
-            return Err(ClientError::PlainHttp { registry: host.name.clone() });
+            return Err(ClientError::PlainHttp { registry: peer.name.clone() });
         }
         let mut again = http::Response::new(reqwest::Body::from(body));
         *again.status_mut() = parts;
@@ -418,23 +419,15 @@ impl Shared {
     pub(crate) async fn read_small(
         &self,
         mut response: Response,
-        registry: &str,
+        peer: &Peer,
         what: &str,
         limit: usize,
     ) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
         loop {
             let chunk = tokio::time::timeout(self.options.stall_timeout, response.chunk()).await;
-            let chunk = chunk.map_err(|_| ClientError::Stalled {
-                registry: registry.to_owned(),
-                what: what.to_owned(),
-                silence: self.options.stall_timeout,
-            })?;
-            let chunk = chunk.map_err(|source| ClientError::Interrupted {
-                registry: registry.to_owned(),
-                what: what.to_owned(),
-                source: source.without_url(),
-            })?;
+            let chunk = chunk.map_err(|_| self.stalled(peer, what))?;
+            let chunk = chunk.map_err(|source| interrupted(peer, what, source))?;
             let Some(chunk) = chunk else { return Ok(body.freeze()) };
             self.counting.received(chunk.len() as u64);
             if body.len() + chunk.len() > limit {
@@ -446,13 +439,17 @@ impl Shared {
         }
     }
 
-    pub(crate) fn stalled(&self, host: &Host, what: &str) -> ClientError {
+    pub(crate) fn stalled(&self, peer: &Peer, what: &str) -> ClientError {
         let silence = self.options.stall_timeout;
-        ClientError::Stalled { registry: host.name.clone(), what: what.to_owned(), silence }
+        ClientError::Stalled { registry: peer.name.clone(), what: what.to_owned(), silence }
     }
 }
 
 impl Answer {
+    fn peer(&self) -> Peer {
+        self.host.peer(&self.url)
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -472,17 +469,20 @@ impl Answer {
 
     /// The whole body, `limit` and one more byte at most.
     pub(crate) async fn small_body(self, limit: usize) -> Result<Bytes, ClientError> {
-        self.shared.read_small(self.response, &self.host.name, &self.what, limit).await
+        let peer = self.peer();
+        self.shared.read_small(self.response, &peer, &self.what, limit).await
     }
 
     /// This answer as an error, with what the registry has to say.
     pub(crate) async fn refusal(self, repository: &str) -> ClientError {
         let status = self.status();
         let wait = retry_after(self.response.headers());
-        let (host, what) = (Arc::clone(&self.host), self.what.clone());
+        let (peer, what) = (self.peer(), self.what.clone());
+        // Where a redirect led, no login to the registry helps.
+        let repository = peer.is_registry.then_some(repository);
         // If even the words fail to come, the status alone must do.
         let body = self.small_body(MAX_ERROR_BYTES).await.unwrap_or_default();
-        refusal(&host, repository, &what, status, &body, wait)
+        refusal(peer.name, repository, &what, status, &body, wait)
     }
 
     /// Where the registry sends us on, as an address below the one that was asked.
@@ -504,15 +504,11 @@ impl Answer {
         let chunk = match tokio::time::timeout(stall, self.response.chunk()).await {
             Err(_) => {
                 self.broke_off();
-                return Err(self.shared.stalled(&self.host, &self.what));
+                return Err(self.shared.stalled(&self.peer(), &self.what));
             }
             Ok(Err(source)) => {
                 self.broke_off();
-                return Err(ClientError::Interrupted {
-                    registry: self.host.name.clone(),
-                    what: self.what.clone(),
-                    source: source.without_url(),
-                });
+                return Err(interrupted(&self.peer(), &self.what, source));
             }
             Ok(Ok(chunk)) => chunk,
         };
@@ -530,19 +526,22 @@ impl Answer {
     }
 }
 
-/// A status that is no success, as an error.
+/// A status that is not what was asked for, as an error; `repository` is what a login to the registry opens.
 pub(crate) fn refusal(
-    host: &Host,
-    repository: &str,
+    registry: String,
+    repository: Option<&str>,
     what: &str,
     status: StatusCode,
     body: &[u8],
     retry_after: Option<Duration>,
 ) -> ClientError {
+    if !status.is_client_error() && !status.is_server_error() {
+        // No words of a refusal but a body of anything at all.
+        return ClientError::Protocol { registry, what: format!("it answered {status} to {what}") };
+    }
     let said = reason(body);
-    let registry = host.name.clone();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+    match (status, repository) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(repository)) => {
             ClientError::Denied { registry, repository: repository.to_owned(), reason: said.text }
         }
         _ => ClientError::Refused {
@@ -556,10 +555,21 @@ pub(crate) fn refusal(
     }
 }
 
-pub(crate) fn failed_to_reach(host: &Host, err: reqwest::Error) -> ClientError {
-    let registry = host.name.clone();
+fn interrupted(peer: &Peer, what: &str, source: reqwest::Error) -> ClientError {
+    // The URL may carry a signature in its query.
+    let source = source.without_url();
+    ClientError::Interrupted { registry: peer.name.clone(), what: what.to_owned(), source }
+}
+
+pub(crate) fn failed_to_reach(peer: &Peer, err: reqwest::Error) -> ClientError {
+    let registry = peer.name.clone();
     match diagnose(&err) {
-        Diagnosis::OtherProtocol => ClientError::PlainHttp { registry },
+        Diagnosis::OtherProtocol if peer.is_registry => ClientError::PlainHttp { registry },
+        // `--plain-http` is about registries, not about where they lead.
+        Diagnosis::OtherProtocol => ClientError::Protocol {
+            registry,
+            what: "it speaks plain HTTP where TLS was expected".to_owned(),
+        },
         Diagnosis::BadHttp => ClientError::Protocol {
             registry,
             what: format!("its answer is no HTTP ({})", root(&err)),

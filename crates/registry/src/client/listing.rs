@@ -201,13 +201,9 @@ pub(super) fn tags_of(page: &[u8]) -> Option<Vec<String>> {
 }
 
 fn garbled(endpoint: &Endpoint) -> ClientError {
-    ClientError::Refused {
+    ClientError::Protocol {
         registry: endpoint.host.name.clone(),
-        what: "a question for a list".to_owned(),
-        status: StatusCode::OK,
-        code: None,
-        reason: Some("the answer is not a list that can be read".to_owned()),
-        retry_after: None,
+        what: "its answer to a question for a list cannot be read".to_owned(),
     }
 }
 

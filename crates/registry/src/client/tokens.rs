@@ -87,10 +87,12 @@ impl Shared {
         };
         let status = response.status();
         let wait = retry_after(response.headers());
-        let body = self.read_small(response, &host.name, "a token", MAX_TOKEN_BYTES).await?;
+        let peer = host.peer(response.url());
+        let body = self.read_small(response, &peer, "a token", MAX_TOKEN_BYTES).await?;
         if !status.is_success() {
             let what = "the request for a token";
-            return Err(refusal(host, &endpoint.repository, what, status, &body, wait));
+            let repository = Some(endpoint.repository.as_str());
+            return Err(refusal(host.name.clone(), repository, what, status, &body, wait));
         }
         parse_token(&body).ok_or_else(|| broken("gave no token"))
     }
@@ -105,6 +107,7 @@ impl Shared {
     ) -> Result<Response, ClientError> {
         self.counting.request(Kind::Token);
         tracing::debug!(%method, realm = url.host_str(), "token");
+        let peer = host.peer(&url);
         let mut request = self.connections.by(host.transports.current()).request(method, url);
         if let Some(proof) = proof {
             request = request.header(AUTHORIZATION, proof);
@@ -113,8 +116,8 @@ impl Shared {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         }
         let sent = tokio::time::timeout(self.options.stall_timeout, request.send()).await;
-        sent.map_err(|_| self.stalled(host, "the request for a token"))?
-            .map_err(|err| failed_to_reach(host, err))
+        sent.map_err(|_| self.stalled(&peer, "the request for a token"))?
+            .map_err(|err| failed_to_reach(&peer, err))
     }
 }
 

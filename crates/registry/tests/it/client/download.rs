@@ -177,6 +177,42 @@ async fn a_token_never_follows_a_redirect_to_another_host() {
     assert!(requests.iter().any(|it| it.server == Server::Registry && it.has_authorization()));
 }
 
+/// Where a firewall lets the registry through and not the host of its blobs, the message names that host.
+#[tokio::test]
+async fn what_goes_wrong_where_a_redirect_leads_is_said_of_that_host() {
+    for (fault, class) in [
+        (Fault::Status(403, vec![]), Class::Access),
+        (Fault::Status(502, vec![]), Class::Network),
+        (Fault::CutAfter(0), Class::Network),
+    ] {
+        let registry = FakeRegistry::start();
+        let (repository, blob, _) = with_blob(&registry, 10_000);
+        registry.fail_always(On::get("/blobs/"), Fault::RedirectElsewhere);
+        registry.fail_always(On::get("/blobs/").elsewhere(), fault.clone());
+        let (_dir, store) = temp_store();
+        let fetched = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await;
+        let err = fetched.unwrap_err();
+        let whose = format!("(where {} sends its clients)", registry.host());
+        assert!(err.to_string().contains(&whose), "{fault:?}: {err}");
+        assert_eq!((err.class(), err.help()), (class, None), "{fault:?}: {err}");
+    }
+}
+
+/// It is the server's fault, not the user's, and what comes with it is no message.
+#[tokio::test]
+async fn an_answer_that_is_neither_what_was_asked_for_nor_a_refusal_is_a_bad_server() {
+    for status in [204, 206, 304] {
+        let registry = FakeRegistry::start();
+        let (repository, blob, _) = with_blob(&registry, 10_000);
+        registry.fail_always(On::get("/blobs/"), Fault::Status(status, vec![]));
+        let (_dir, store) = temp_store();
+        let fetched = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await;
+        let err = fetched.unwrap_err();
+        assert!(matches!(err, ClientError::Protocol { .. }), "{status}: {err}");
+        assert!(!err.to_string().contains("errors"), "{status}: {err}");
+    }
+}
+
 #[tokio::test]
 async fn redirects_in_circles_end() {
     let registry = FakeRegistry::start();
@@ -336,7 +372,7 @@ async fn tls_that_turns_out_to_be_none_is_named() {
     registry.fail_always(On::get("/blobs/"), Fault::Status(307, elsewhere));
     let (_dir, store) = temp_store();
     let err = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap_err();
-    assert!(matches!(err, ClientError::PlainHttp { .. }), "{err:?}");
-    assert!(err.help().unwrap().contains("--plain-http"));
-    assert_eq!(registry.count("GET", "/blobs/"), 1);
+    assert!(err.to_string().contains("speaks plain HTTP where TLS was expected"), "{err:?}");
+    assert!(err.to_string().contains(&plain.host()), "{err:?}");
+    assert_eq!(err.help(), None, "`--plain-http` allows it for registries alone");
 }
