@@ -68,7 +68,8 @@ impl Update {
     }
 }
 
-/// What came of it. Artifacts that failed are in the lock, unpinned, so that the next run tries only those.
+/// What came of it. Artifacts that failed keep the pin that they had, or are in the lock unpinned, so that the next
+/// run tries only those.
 #[derive(Debug)]
 pub struct Resolution {
     pub lock: Lock,
@@ -162,22 +163,22 @@ impl Run<'_> {
                 self.ctx
                     .events
                     .emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
-                let found = open(want, format!("it could not be pinned: {reason}"));
+                // A registry that is down for an hour takes no pin away.
+                let found = self
+                    .earlier(want)
+                    .unwrap_or_else(|| open(want, format!("it could not be pinned: {reason}")));
                 Ok(Answer { found, failure: Some(ArtifactFailure { reference: item, error: err }) })
             }
         }
     }
 
     async fn pin(&self, want: &Want) -> Result<Found, UpstreamError> {
-        let from = want.written_origin();
-        let before = self.pins.get(&want.reference).copied();
-        let before = before.filter(|before| before.digest.is_some() && before.from == from);
-        let keep = before.filter(|_| !self.options.update.moves(&want.reference));
-        if let Some(artifact) = keep.filter(|artifact| still_answers(artifact, want)) {
-            let findings = self.earlier_findings(&artifact.reference);
-            return Ok(Found { artifact: artifact.clone(), findings });
+        let moves = self.options.update.moves(&want.reference);
+        if let Some(found) = self.earlier(want).filter(|_| !moves) {
+            return Ok(found);
         }
-        if self.options.offline && from.is_none() {
+        let keep = self.earlier_pin(want).filter(|_| !moves);
+        if self.options.offline && want.written_origin().is_none() {
             let what = if keep.is_some() {
                 "its platforms have changed"
             } else {
@@ -209,6 +210,20 @@ impl Run<'_> {
         }
         let repository = Repository::from(&want.reference);
         Ok((Origin::Registry { client: self.upstream.client.clone(), repository }, None))
+    }
+
+    fn earlier_pin(&self, want: &Want) -> Option<&Artifact> {
+        let before = self.pins.get(&want.reference).copied();
+        before.filter(|it| it.digest.is_some() && it.from == want.written_origin())
+    }
+
+    /// What the earlier lock has, if that is still what is asked for.
+    fn earlier(&self, want: &Want) -> Option<Found> {
+        let artifact = self.earlier_pin(want).filter(|artifact| still_answers(artifact, want))?;
+        let mut artifact = artifact.clone();
+        want.label(&mut artifact);
+        let findings = self.earlier_findings(&artifact.reference);
+        Some(Found { artifact, findings })
     }
 
     fn earlier_findings(&self, reference: &Reference) -> Vec<Finding> {

@@ -141,6 +141,25 @@ async fn pins_stay_until_they_are_told_to_move() {
 }
 
 #[tokio::test]
+async fn a_pin_that_cannot_be_moved_stays_and_the_failure_is_told() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::image(8, &[100]));
+    world.registry.put("ai/other", "1", &samples::image(9, &[100]));
+    let stack = world.stack(&[("ai/app", "1"), ("ai/other", "1")], "");
+    let lock = world.lock(&stack).await;
+    let moved = samples::image(10, &[100]);
+    world.registry.put("ai/other", "1", &moved);
+    world.registry.fail_always(On::path("/ai/app/manifests"), Fault::Status(404, vec![]));
+
+    let update = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
+    let again = world.resolve_from(&stack, Some(&lock), &update).await.unwrap();
+    assert_eq!(again.failures.len(), 1);
+    assert_eq!(again.lock.artifacts[0], lock.artifacts[0]);
+    assert_eq!(again.lock.artifacts[1].digest, Some(moved.root.digest));
+    assert_eq!(again.lock.findings, lock.findings);
+}
+
+#[tokio::test]
 async fn other_platforms_of_a_pinned_index_keep_its_pin() {
     let world = World::new();
     let platforms = ["linux/amd64", "linux/arm64"];
