@@ -278,7 +278,7 @@ impl Content {
         }
     }
 
-    /// The stacks of volumes without volume 00000 whose lock is not `known` from elsewhere.
+    /// The stacks of volumes whose volume 00000 is absent or damaged, and whose lock is not `known` from elsewhere.
     fn without_lock(&self, known: &BTreeSet<Digest>) -> Vec<Finding> {
         match self {
             Self::Volumes(bundle) => volumes::without_lock(bundle, known),

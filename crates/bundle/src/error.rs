@@ -103,6 +103,11 @@ pub enum FormatError {
 }
 
 impl BundleError {
+    /// Whether the bytes on a medium are at fault: another copy of the volume would help.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::MemberDamaged { .. } | Self::Disk { .. })
+    }
+
     /// An error of the disk, said with what was being done.
     pub(crate) fn disk(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();

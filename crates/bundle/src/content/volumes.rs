@@ -31,24 +31,28 @@ fn read_locks(bundle: &TrustedBundle) -> Result<Vec<Found>, BundleError> {
     let is_lock = |(name, _): &(&str, &Member)| name.starts_with(LOCKS_FOLDER);
     let origin = Origin::of(bundle.root());
     let read = |(_, member): (&str, &Member)| {
-        let bytes = bundle.read_whole(member, MAX_LOCK_BYTES)?;
+        let bytes = match bundle.read_whole(member, MAX_LOCK_BYTES) {
+            // As good as absent: one bad sector must not keep `verify` from saying what to cut again.
+            Err(err) if err.is_damage() => return Ok(None),
+            bytes => bytes?,
+        };
         let place = || bundle.volumes()[0].name().to_owned();
         let lock =
             Lock::parse(&bytes).map_err(|source| BundleError::Lock { place: place(), source })?;
-        Ok(Found { lock, digest: Digest::of(&bytes), origin: origin.clone() })
+        Ok(Some(Found { lock, digest: Digest::of(&bytes), origin: origin.clone() }))
     };
-    bundle.named_members().filter(is_lock).map(read).collect()
+    bundle.named_members().filter(is_lock).filter_map(|member| read(member).transpose()).collect()
 }
 
 pub(super) fn without_lock(bundle: &TrustedBundle, known: &BTreeSet<Digest>) -> Vec<Finding> {
     let volume = &bundle.volumes()[0];
-    if volume.is_here() {
-        return Vec::new();
-    }
     let unknown = bundle.root().stacks.iter().filter(|stack| !known.contains(&stack.lock));
     let say = |name: &str| {
         let message =
             format!("the lock of stack `{name}` is on it: nothing of that stack is known by name");
+        if volume.is_here() {
+            return Finding::error("chunk-damaged", volume.name(), message);
+        }
         Finding::error("volume-missing", volume.name(), message)
     };
     unknown.map(|stack| say(&stack.name)).collect()

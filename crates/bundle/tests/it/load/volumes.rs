@@ -5,6 +5,7 @@ use airlift_store::Store;
 use airlift_testkit::samples;
 
 use super::world::{Media, World, codes, fates};
+use crate::world::flip;
 
 const VOLUME: u64 = 64 << 10;
 
@@ -63,6 +64,38 @@ async fn without_the_volume_of_the_locks_nothing_passes_for_delivered() {
     let report = load_to_store(&sources, &store, &options, &Ctx::default()).await.unwrap();
     assert_eq!(report.class(), Some(Class::Findings));
     assert_eq!(codes(&report), ["volume-missing"]);
+}
+
+/// One bad sector must not do more harm than the loss of the volume.
+#[tokio::test]
+async fn a_damaged_volume_of_the_locks_is_as_good_as_an_absent_one() {
+    let mut world = World::new();
+    world.pin("demo", "quay.io/org/app:1", &samples::image(1, &[1000]));
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    let path = folder.join("demo.00000.tar");
+    let text = fs_err::read(&path).unwrap();
+    flip(&path, text.windows(8).position(|window| window == b"\"stack\":").unwrap());
+    for sums in [true, false] {
+        if !sums {
+            // Now the lock's own digest decides.
+            fs_err::remove_file(folder.join("demo.00000.sums")).unwrap();
+        }
+        let sources = media.sources(&[&folder]).await;
+        assert!(sources.locks().is_empty());
+        let report = world.load_from(&sources).await;
+        assert_eq!(report.class(), Some(Class::Findings), "{report:#?}");
+        assert_eq!(codes(&report), ["chunk-damaged"]);
+        assert!(report.findings[0].message.contains("`demo`"), "{report:#?}");
+
+        let store = Store::create(&folder.join("store")).unwrap();
+        let options = LoadOptions::default();
+        let report = load_to_store(&sources, &store, &options, &Ctx::default()).await.unwrap();
+        assert_eq!(report.class(), Some(Class::Findings), "{report:#?}");
+        assert_eq!(codes(&report), ["chunk-damaged"]);
+        let image = samples::image(1, &[1000]);
+        assert!(store.contains(&image.root.digest), "blobs are taken without their lock");
+    }
 }
 
 #[tokio::test]
