@@ -74,7 +74,12 @@ fn values(text: &str) -> Result<Vec<Read>, ScanError> {
         match json(text) {
             Ok(values) => return Ok(values),
             // A flow mapping, perhaps. Where it is none, what JSON said is the better message.
-            Err(err) => return yaml(text).map_err(|_| err),
+            Err(err) => {
+                return yaml(text).map_err(|other| match other {
+                    ScanError::Template { .. } => other,
+                    _ => err,
+                });
+            }
         }
     }
     yaml(text)
@@ -144,6 +149,9 @@ fn yaml_document(first: u64, text: &str) -> Result<Read, ScanError> {
     let at = line(&twice);
     if is_tab_at(text, at - first) {
         return Err(ScanError::Tab { line: at });
+    }
+    if text.contains("{{") {
+        return Err(ScanError::Template { line: at });
     }
     Err(ScanError::Yaml { line: at, reason: twice.without_snippet().to_string() })
 }

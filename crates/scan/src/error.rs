@@ -14,6 +14,8 @@ pub enum ScanError {
     Tab { line: u64 },
     #[error("line {line} is not YAML: {reason}")]
     Yaml { line: u64, reason: String },
+    #[error("line {line} is part of a template, which its engine must render first")]
+    Template { line: u64 },
     #[error("line {line} is not JSON: {reason}")]
     Json { line: u64, reason: String },
     #[error("the document at line {line} is not an object")]
@@ -30,6 +32,9 @@ impl Explain for ScanError {
             Self::Tab { .. } => Some("write spaces in place of the tab".to_owned()),
             Self::Encoding { .. } => Some("save the file as UTF-8".to_owned()),
             Self::TooLarge { .. } => Some("split it into several files".to_owned()),
+            Self::Template { .. } => {
+                Some("give the chart it belongs to, or what the engine makes of it".to_owned())
+            }
             Self::Yaml { .. } | Self::Json { .. } | Self::NotAnObject { .. } => None,
         }
     }

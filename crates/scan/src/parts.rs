@@ -7,7 +7,7 @@ use crate::names::Says;
 use crate::shape::{self, Shape};
 
 const REGISTRIES: &[&str] = &["registry", "imageRegistry"];
-const REPOSITORIES: &[&str] = &["repository", "repo", "hub", "imageRepository", "newName"];
+const REPOSITORIES: &[&str] = &["repository", "repo", "imageRepository", "newName"];
 const IMAGES: &[&str] = &["image", "imageName"];
 /// Fields that can hold nothing but the tag of an image, where one is beside them.
 const TAGS: &[&str] =
@@ -33,8 +33,11 @@ pub(crate) struct Hub<'a> {
 }
 
 impl<'a> Hub<'a> {
+    /// What holds inside `map`. Helm's charts see `global` beside, as well as above.
     pub(crate) fn within(self, map: &'a Map<String, Value>) -> Self {
-        Self { hub: first(map, &["hub"]).or(self.hub), tag: first(map, &["tag"]).or(self.tag) }
+        let global = map.get("global").and_then(Value::as_object);
+        let own = |key| first(map, &[key]).or_else(|| first(global?, &[key]));
+        Self { hub: own("hub").or(self.hub), tag: own("tag").or(self.tag) }
     }
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn takes_part(key: &str) -> bool {
 
 /// Puts the fields of `map` together; `says` is what the name of the map itself tells, `hub` what holds around it.
 pub(crate) fn join(map: &Map<String, Value>, says: Says, hub: Hub<'_>) -> Parts {
-    let image = first(map, IMAGES);
+    let image = first(map, IMAGES).filter(|image| !image.contains("://"));
     if image.is_some_and(is_whole) {
         return Parts::None;
     }

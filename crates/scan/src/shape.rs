@@ -27,9 +27,16 @@ pub(crate) enum Shape {
     Pinned,
 }
 
+/// Words that stand in fields named after images and are settings.
+const SETTINGS: &[&str] = &["true", "false", "yes", "no", "null", "none", "default"];
+
 /// The reference that `text` is, whole, and how surely.
 pub(crate) fn reference(text: &str) -> Option<(Reference, Shape)> {
-    if text.len() > MAX_REFERENCE_BYTES || text.starts_with('.') || is_file(text) {
+    if text.len() > MAX_REFERENCE_BYTES
+        || text.starts_with('.')
+        || is_file(text)
+        || SETTINGS.contains(&text)
+    {
         return None;
     }
     let reference: Reference = text.parse().ok()?;

@@ -1,6 +1,6 @@
 //! The way through one object, and the rules that prove an image.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use airlift_spec::Reference;
@@ -11,21 +11,19 @@ use crate::parts::{self, Hub, Parts};
 use crate::shape::{self, Shape};
 use crate::{Doubt, Evidence, Found, Scan, template, text};
 
-/// Lists whose items are containers, whatever else stands in them.
-const CONTAINERS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
-
-/// Fields that only a container has beside its `image`.
-const CONTAINER_FIELDS: &[&str] = &[
-    "args",
-    "command",
-    "env",
-    "envFrom",
-    "imagePullPolicy",
-    "livenessProbe",
+/// What holds containers: there, a single word is an image.
+const CONTAINERS: &[&str] = &[
+    "containers",
+    "initContainers",
+    "ephemeralContainers",
+    "container",
+    "steps",
+    "sidecars",
     "script",
-    "volumeMounts",
-    "workingDir",
 ];
+
+/// Where a complete reference without a scheme is no address: whatever is pulled from there is an artifact.
+const ADDRESSES: &[&str] = &["url", "uri", "storageUri"];
 
 /// Keys below which the name above still speaks: `image: {value: …, options: […]}`.
 const SPEAKS_ON: &[&str] = &["value", "default", "options", "values", "reference", "url"];
@@ -63,6 +61,8 @@ pub(crate) struct Place<'a> {
     shape_proves: bool,
     /// Whether a single word is an image here: in containers.
     word_proves: bool,
+    /// Whether it only tells of the object: the annotations of anything but pods, and of what makes pods.
+    describes: bool,
 }
 
 pub(crate) struct Walk {
@@ -73,6 +73,10 @@ pub(crate) struct Walk {
     pub(crate) inside: Option<Evidence>,
     pub(crate) depth: u8,
     is_wasm: bool,
+    /// Whether what this object's own annotations say makes something pull: a pod's do, others describe.
+    is_pod: bool,
+    /// The variables of all containers, which arguments name as `$(NAME)`.
+    variables: BTreeMap<String, String>,
 }
 
 impl Place<'_> {
@@ -90,16 +94,20 @@ impl Walk {
             inside: None,
             depth: 0,
             is_wasm: false,
+            is_pod: false,
+            variables: BTreeMap::new(),
         }
     }
 
-    /// A doubt about what is proven elsewhere in the same object says nothing.
+    /// A doubt about what is proven elsewhere in the same object says nothing; nor does the same doubt again.
     pub(crate) fn finish(self) -> Scan {
-        let Scan { images, mut doubts } = self.scan;
+        let Scan { mut images, mut doubts } = self.scan;
+        images.extend(doubts.iter().filter_map(|doubt| filled(doubt, &self.variables)));
+        let is_filled = |doubt: &Doubt| filled(doubt, &self.variables).is_some();
         let proven: BTreeSet<&str> = images.iter().map(|found| found.image.as_str()).collect();
-        doubts.retain(|doubt| !proven.contains(doubt.text.as_str()));
-        let mut seen = BTreeSet::new();
-        doubts.retain(|doubt| seen.insert(doubt.clone()));
+        doubts.retain(|doubt| !proven.contains(doubt.text.as_str()) && !is_filled(doubt));
+        let mut said = BTreeSet::new();
+        doubts.retain(|doubt| said.insert((doubt.text.clone(), doubt.why)));
         Scan { images, doubts }
     }
 
@@ -110,6 +118,7 @@ impl Walk {
             evidence: self.inside.unwrap_or(Evidence::CustomField),
             shape_proves: false,
             word_proves: false,
+            describes: false,
         }
     }
 
@@ -117,6 +126,7 @@ impl Walk {
     pub(crate) fn object(&mut self, object: &Value) {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let was_wasm = std::mem::replace(&mut self.is_wasm, kind == "WasmPlugin");
+        let was_pod = std::mem::replace(&mut self.is_pod, kind == "Pod");
         if kind == "CustomResourceDefinition" {
             self.schema(object, "");
         } else if template::is_template(object) {
@@ -125,6 +135,7 @@ impl Walk {
             self.fields(object, kind);
         }
         self.is_wasm = was_wasm;
+        self.is_pod = was_pod;
     }
 
     /// A document inside a text. The name of the field that holds the text speaks on for a plain list in it.
@@ -159,6 +170,10 @@ impl Walk {
                     self.at(key, |walk| {
                         walk.value(key, value, Place { shape_proves: true, ..walk.place() });
                     });
+                }
+                ("metadata", _) => {
+                    let place = Place { describes: !self.is_pod, ..self.place() };
+                    self.at(key, |walk| walk.value(key, value, place));
                 }
                 _ => self.at(key, |walk| walk.value(key, value, walk.place())),
             }
@@ -208,7 +223,6 @@ impl Walk {
             return self.arguments(items);
         }
         for (index, item) in items.iter().enumerate() {
-            let place = Place { word_proves: CONTAINERS.contains(&key), ..place };
             self.at_index(index, |walk| walk.value(key, item, place));
         }
     }
@@ -249,13 +263,11 @@ impl Walk {
         let joined = parts::join(map, place.says, place.hub);
         let is_joined = joined != Parts::None;
         self.joined(joined);
-        let word_proves =
-            place.word_proves || CONTAINER_FIELDS.iter().any(|key| map.contains_key(*key));
         for (key, value) in map {
             if names::is_unread(key) || (is_joined && value.is_string() && parts::takes_part(key)) {
                 continue;
             }
-            let inner = self.field(key, map, Place { hub, word_proves, ..place });
+            let inner = self.field(key, map, Place { hub, ..place });
             self.at(key, |walk| walk.value(key, value, inner));
         }
     }
@@ -297,13 +309,15 @@ impl Walk {
             _ if is_container || origin => Evidence::Field,
             _ => Evidence::CustomField,
         };
-        let word_proves = is_container || origin;
-        let shape_proves = around.shape_proves && !word_proves || evidence == Evidence::Annotation;
+        let word_proves = is_container || origin || CONTAINERS.contains(&key);
+        let shape_proves =
+            around.shape_proves || ADDRESSES.contains(&key) || evidence == Evidence::Annotation;
         Place { says, evidence, shape_proves, word_proves, ..around }
     }
 
     /// `{name: X, value: Y}`: a variable, a parameter, a setting.
     fn variable(&mut self, name: &str, value: &str, map: &Map<String, Value>) {
+        self.variables.insert(name.to_owned(), value.to_owned());
         let place = Place {
             says: names::says(name),
             evidence: self.inside.unwrap_or(Evidence::Env),
@@ -348,7 +362,8 @@ impl Walk {
     ) {
         let is_module = text.starts_with("oci://");
         let needed = match place.says {
-            _ if place.word_proves => Shape::Word,
+            _ if place.describes => Shape::Pinned,
+            Says::Image if place.word_proves => Shape::Word,
             Says::Image => Shape::Named,
             Says::Something => Shape::Tagged,
             Says::Nothing if place.shape_proves => Shape::Complete,
@@ -363,6 +378,9 @@ impl Walk {
         }
         let why = match (shape, place.says) {
             _ if is_module => "an OCI artifact, which may be an image, a model, or a chart",
+            (Shape::Tagged | Shape::Complete, Says::Image) if place.describes => {
+                "an annotation that describes the object, which pulls nothing"
+            }
             (Shape::Complete, _) => "written like an image, where nothing says that it is one",
             (Shape::Word, Says::Image) => "its name says image, but a single word proves nothing",
             _ => return,
@@ -427,6 +445,20 @@ impl Walk {
     }
 }
 
+/// What `doubt` is about, where it is `$(NAME)` and a container of the same object has the variable.
+fn filled(doubt: &Doubt, variables: &BTreeMap<String, String>) -> Option<Found> {
+    let name = doubt.text.strip_prefix("$(")?.strip_suffix(')')?;
+    let image = shape::without_scheme(variables.get(name)?.trim());
+    let (reference, shape) = shape::reference(image)?;
+    let found = || Found {
+        image: image.to_owned(),
+        reference,
+        path: doubt.path.clone(),
+        evidence: Evidence::Arg,
+    };
+    (shape >= Shape::Named).then(found)
+}
+
 fn is_flag(name: &str) -> bool {
     let name = name.trim_start_matches('-');
     !name.is_empty()
@@ -436,3 +468,6 @@ fn is_flag(name: &str) -> bool {
 fn named_value(map: &Map<String, Value>) -> Option<(&str, &str)> {
     Some((map.get("name")?.as_str()?, map.get("value")?.as_str()?))
 }
+
+#[cfg(test)]
+mod tests;
