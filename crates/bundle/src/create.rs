@@ -116,7 +116,8 @@ impl Prepared {
     ///
     /// # Errors
     ///
-    /// [`BundleError::Findings`] if it [is blocked](Self::is_blocked). [`BundleError::BlobDamaged`] leaves the volume
+    /// [`BundleError::Findings`] if it [is blocked](Self::is_blocked). [`BundleError::Busy`] if another process writes
+    /// there, or the same bundle elsewhere. [`BundleError::BlobDamaged`] leaves the volume
     /// `.partial`.
     pub fn write(
         &self,
@@ -136,13 +137,13 @@ impl Prepared {
         let Plan { root, root_bytes, table_bytes, digest, .. } = &self.plan;
         let extra = carried.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let everywhere = everywhere_bytes(root, root_bytes.len() as u64, keys.len(), extra);
+        let _media_held = disk::hold(media.iter().map(PathBuf::as_path))?;
         let look = |folder: &PathBuf| Medium::look(folder, root, digest, everywhere);
         let media: Vec<Medium> = media.iter().map(look).collect::<Result<_, _>>()?;
         let places = assign(root, &media)?;
         // The store first: from here on `gc` keeps what the bundle is made of.
         let kept = keep::folder(store, digest);
-        fs::create_dir_all(&kept)
-            .map_err(BundleError::disk(format!("failed to make {}", kept.display())))?;
+        let _kept_held = disk::hold([kept.as_path()])?;
         let folders: Vec<&Path> = std::iter::once(kept.as_path())
             .chain(media.iter().map(|medium| medium.folder.as_path()))
             .collect();
@@ -373,6 +374,7 @@ pub fn cut_again(
     if let Some(ordinal) = ordinals.iter().copied().find(|ordinal| *ordinal >= count) {
         return Err(BundleError::NoSuchVolume { ordinal });
     }
+    let _held = disk::hold([to])?;
     // Refuses a folder with another bundle of this name.
     let medium = Medium::look(to, &kept.root, root, 0)?;
     for name in [kept.root.file_name(), kept.root.table_file()] {

@@ -1,6 +1,10 @@
 //! Files on media: whatever file system they have, durable where it can be, and never believed on their length.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::TryLockError;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -112,6 +116,33 @@ pub(crate) fn sync_folder(folder: &Path) {
     if let Err(err) = fs::File::open(folder).and_then(|folder| folder.sync_all()) {
         tracing::debug!(%err, "the folder cannot be synced");
     }
+}
+
+/// Makes `folders` where they are absent, and keeps other writers of bundles out of them until the answer is dropped:
+/// two would write to the same `.partial`, and the one who names it first would name what the other has just begun.
+pub(crate) fn hold<'a>(
+    folders: impl IntoIterator<Item = &'a Path>,
+) -> Result<Vec<fs::File>, BundleError> {
+    let mut held = BTreeMap::new();
+    for folder in folders {
+        let doing = || BundleError::disk(format!("failed to make {}", folder.display()));
+        fs::create_dir_all(folder).map_err(doing())?;
+        let opened = fs::File::open(folder).map_err(doing())?;
+        let metadata = opened.metadata().map_err(doing())?;
+        // One folder may be named twice.
+        let Entry::Vacant(place) = held.entry((metadata.dev(), metadata.ino())) else { continue };
+        match opened.file().try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(BundleError::Busy { folder: folder.to_owned() });
+            }
+            Err(TryLockError::Error(err)) => {
+                tracing::debug!(%err, "the file system cannot lock a folder");
+            }
+            Ok(()) => {}
+        }
+        place.insert(opened);
+    }
+    Ok(held.into_values().collect())
 }
 
 /// Reserves room, so that a full medium shows before the work and not after it. Not every file system can.

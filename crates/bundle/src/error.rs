@@ -46,6 +46,8 @@ pub enum BundleError {
     Unpinned { reference: String },
     #[error("{} holds another bundle named `{name}`", folder.display())]
     OtherRoot { folder: PathBuf, name: String },
+    #[error("another process is writing a bundle into {}", folder.display())]
+    Busy { folder: PathBuf },
     #[error("the media have no room: {needed} bytes are needed, {free} bytes are free")]
     NoRoom { needed: u64, free: u64 },
     #[error("{digest} in the store is damaged; it was taken out")]
@@ -173,7 +175,7 @@ impl Explain for BundleError {
             | Self::Absent { .. }
             | Self::Unknown { .. }
             | Self::BlobMissing { .. } => Class::Findings,
-            Self::Disk { .. } | Self::NoRoom { .. } => Class::Storage,
+            Self::Disk { .. } | Self::NoRoom { .. } | Self::Busy { .. } => Class::Storage,
             Self::Random => Class::Bug,
             Self::Manifest { source, .. } => source.class(),
             Self::Lock { source, .. } => source.class(),
@@ -194,6 +196,7 @@ impl Explain for BundleError {
             }
             Self::Key { .. } | Self::NoKey => "make a key with `airlift keygen`",
             Self::OtherRoot { .. } => "choose another folder, or another name with `--name`",
+            Self::Busy { .. } => "run it again when that one is done: what it finished is kept",
             Self::NoRoom { .. } => "free room on them, or name more media with `--to`",
             Self::Disk { source, .. } => return disk_help(source.kind()).map(str::to_owned),
             Self::TooManyVolumes { .. } | Self::VolumeSize { .. } => {

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use airlift_spec::Digest;
-use fs_err as fs;
 
 use crate::root::{MAX_ROOT_BYTES, Root, max_sums_bytes};
 use crate::{BundleError, disk, volume};
@@ -27,7 +26,7 @@ pub(crate) struct Medium {
 }
 
 impl Medium {
-    /// Looks at `folder`, and makes it where it is absent.
+    /// Looks at `folder`, which is there and [held](disk::hold).
     ///
     /// # Errors
     ///
@@ -38,8 +37,6 @@ impl Medium {
         digest: &Digest,
         everywhere_bytes: u64,
     ) -> Result<Self, BundleError> {
-        fs::create_dir_all(folder)
-            .map_err(BundleError::disk(format!("failed to make {}", folder.display())))?;
         let other =
             || BundleError::OtherRoot { folder: folder.to_owned(), name: root.name.clone() };
         let file = folder.join(root.file_name());

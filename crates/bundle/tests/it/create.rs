@@ -1,5 +1,6 @@
 //! Making bundles, and making them again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlift_bundle::{
@@ -40,6 +41,33 @@ fn two_runs_write_the_same_bytes() {
     let world = World::new().with("quay.io/a/b:1", &samples::image(1, &[300_000, 10]));
     let (one, two) = (world.create("one"), world.create("two"));
     assert_eq!(files(&one), files(&two));
+}
+
+/// They would write to the same `.partial` files, and one would give its name to what the other has just begun.
+#[test]
+fn of_two_who_write_one_bundle_at_once_the_second_is_refused_and_does_no_harm() {
+    let world = World::new().with("quay.io/a/b:1", &samples::image(1, &[300_000, 10]));
+    let (out, alone) = (world.path("out"), world.create("alone"));
+    let second = world.prepare(&options()).unwrap();
+    let (store, places) = (world.store.clone(), [out.clone(), world.path("elsewhere")]);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let meanwhile = move |event| {
+        let airlift_spec::Event::VolumeStarted { .. } = event else { return };
+        for place in &places {
+            let again =
+                second.write(&store, std::slice::from_ref(place), &options(), &Ctx::default());
+            let err = again.unwrap_err();
+            assert!(matches!(err, BundleError::Busy { .. }), "{err}");
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let ctx = Ctx { events: Events::new(meanwhile), ..Ctx::default() };
+    let first = world.prepare(&options()).unwrap();
+    // The same folder twice is one writer.
+    first.write(&world.store, &[out.clone(), out.clone()], &options(), &ctx).unwrap();
+    assert!(refused.load(Ordering::Relaxed) > 2);
+    assert_eq!(files(&out), files(&alone));
 }
 
 /// Overwrites a blob in the store, as a failing disk would.
