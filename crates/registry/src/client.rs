@@ -20,6 +20,7 @@ mod counters;
 mod credentials;
 mod error;
 mod exchange;
+mod file;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -276,6 +277,20 @@ impl Client {
                 Box::pin(shared.describe_at(endpoint, wanted, ctx))
             })
             .await
+    }
+
+    /// A file of an ordinary web server, whole; none where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Protocol`] where it is longer than `limit` bytes.
+    pub async fn file(
+        &self,
+        address: &str,
+        limit: usize,
+        ctx: &Ctx,
+    ) -> Result<Option<Bytes>, ClientError> {
+        stoppable(ctx, self.shared.file(address, limit, ctx)).await
     }
 
     /// Brings a blob into `store` through its gate.

@@ -123,6 +123,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     repositories: BTreeMap<String, Repository>,
+    /// What lies beside the registry's API, by path.
+    files: BTreeMap<String, Bytes>,
     uploads: BTreeMap<u64, Upload>,
     uploads_begun: u64,
     rules: Vec<Rule>,
@@ -228,6 +230,11 @@ impl FakeRegistry {
         let mut state = self.state();
         let repository = state.repositories.entry(repository.to_owned()).or_default();
         repository.tags.insert(tag.to_owned(), digest);
+    }
+
+    /// Puts an ordinary file beside the registry's API, under a path such as `/charts/index.yaml`.
+    pub fn put_file(&self, path: &str, bytes: impl Into<Bytes>) {
+        self.state().files.insert(path.to_owned(), bytes.into());
     }
 
     /// Every repository that holds anything.

@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Blob,
     Upload,
     Listing,
+    File,
 }
 
 /// Requests and bytes so far, for every report. Redirects and repeated tries count as requests.
@@ -24,6 +25,7 @@ pub struct Counters {
     pub blobs: u64,
     pub uploads: u64,
     pub listings: u64,
+    pub files: u64,
     /// Tries that were made again after a pause.
     pub retries: u64,
     /// Bytes of bodies.
@@ -33,7 +35,7 @@ pub struct Counters {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
-    by_kind: [AtomicU64; 6],
+    by_kind: [AtomicU64; 7],
     retries: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -66,6 +68,7 @@ impl Counting {
             blobs: of(Kind::Blob),
             uploads: of(Kind::Upload),
             listings: of(Kind::Listing),
+            files: of(Kind::File),
             retries: self.retries.load(Relaxed),
             bytes_received: self.received.load(Relaxed),
             bytes_sent: self.sent.load(Relaxed),

@@ -198,7 +198,7 @@ impl Shared {
     }
 
     /// Waits for a place, makes the request, and tells the window how it went.
-    async fn through_window(
+    pub(crate) async fn through_window(
         self: &Arc<Self>,
         host: &Arc<Host>,
         ask: &Ask<'_>,

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 mod access;
 mod download;
+mod file;
 mod kill;
 mod manifest;
 mod real;

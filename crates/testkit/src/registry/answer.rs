@@ -184,6 +184,9 @@ pub(super) fn answer(
         (Target::Manifest { repository, reference }, _) => {
             manifest(state, call, repository, reference)
         }
+        (Target::Unknown, &Method::GET) if state.files.contains_key(&call.path) => {
+            Answer::new(StatusCode::OK).body(state.files[&call.path].clone())
+        }
         (Target::Uploads { .. } | Target::Unknown, _) => {
             Answer::error(StatusCode::NOT_FOUND, "UNSUPPORTED")
         }
