@@ -59,7 +59,7 @@ pub(super) fn install(home: &Path, pins: &Pins) -> Result {
     }
     let go = toolchain(home, pins)?;
     let names: Vec<&str> = pins.tools.iter().map(|tool| tool.name.as_str()).collect();
-    eprintln!("building with {}: {} (about two minutes)", go.display(), names.join(" "));
+    eprintln!("building with {}: {} (some minutes)", go.display(), names.join(" "));
     let partial = fresh(home, &pins.key)?;
     let mut target = partial.join("bin").into_os_string();
     // With a slash at its end, `-o` takes a folder.
@@ -153,17 +153,29 @@ fn parse(text: &str) -> Result<(Vec<Tool>, Version)> {
         let package = words.first()?;
         let requires =
             arguments("require").filter_map(|words| Some((*words.first()?, *words.get(1)?)));
-        let within =
-            |module: &str| package.strip_prefix(module).is_some_and(|rest| rest.starts_with('/'));
+        let within = |module: &str| {
+            let rest = package.strip_prefix(module);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         // Modules nest: the longest name is the one that holds the package.
         let (module, version) =
             requires.filter(|(module, _)| within(module)).max_by_key(|(module, _)| module.len())?;
-        let name = package.rsplit('/').next()?;
-        Some(Tool { name: name.to_owned(), module: module.to_owned(), version: version.to_owned() })
+        let name = program(package)?.to_owned();
+        Some(Tool { name, module: module.to_owned(), version: version.to_owned() })
     };
     let tools: Option<Vec<Tool>> = arguments("tool").map(tool).collect();
     let tools = tools.ok_or("tools/go.mod names a tool whose module it does not require")?;
     Ok((tools, go))
+}
+
+/// What Go calls the program of `package`: its last part, unless that is only a major version.
+fn program(package: &str) -> Option<&str> {
+    let is_major = |part: &&str| {
+        let digits = part.strip_prefix('v');
+        digits
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    package.rsplit('/').find(|part| !is_major(part))
 }
 
 /// Each directive with its arguments, those in blocks included.
@@ -220,12 +232,14 @@ tool example.com/alone/v3/cmd/registry
 
 tool (
 \texample.com/crane/cmd/crane
+\texample.com/whole/whole/v5
 )
 
 require (
 \texample.com/alone v1.0.0 // indirect
 \texample.com/alone/v3 v3.1.1 // indirect
 \texample.com/crane v0.21.9 // indirect
+\texample.com/whole/whole/v5 v5.8.2 // indirect
 )
 ";
 
@@ -238,7 +252,8 @@ require (
             found,
             [
                 ("registry", "example.com/alone/v3", "v3.1.1"),
-                ("crane", "example.com/crane", "v0.21.9")
+                ("crane", "example.com/crane", "v0.21.9"),
+                ("whole", "example.com/whole/whole/v5", "v5.8.2")
             ]
         );
         assert_eq!(go, [1, 25, 7]);
@@ -272,7 +287,7 @@ require (
         let pins = Pins::read().unwrap();
         let mut names: Vec<_> = pins.tools.iter().map(|tool| tool.name.as_str()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["crane", "oras", "regctl", "registry"]);
+        assert_eq!(names, ["crane", "helm", "kustomize", "oras", "regctl", "registry"]);
     }
 
     #[test]
