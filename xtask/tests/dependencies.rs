@@ -13,6 +13,7 @@ use serde_json::Value;
 const LAYERS: &[(&str, &[&str])] = &[
     ("airlift-spec", &[]),
     ("airlift-scan", &["airlift-spec"]),
+    ("airlift-helm", &["airlift-spec", "airlift-scan"]),
     ("airlift-store", &["airlift-spec"]),
     ("airlift-registry", &["airlift-spec", "airlift-store"]),
     ("airlift-bundle", &["airlift-spec", "airlift-store", "airlift-registry"]),

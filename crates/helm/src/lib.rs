@@ -1,0 +1,15 @@
+//! Helm charts, as far as that needs no network: reading and packing them, their OCI form, the index of a chart
+//! repository, what they render to by Helm's own engine, and which values bring further images.
+//!
+//! Everything blocks, on the disk or on a process: call it off the async threads.
+
+mod chart;
+mod error;
+mod repository;
+mod version;
+mod yaml;
+
+pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
+pub use error::ChartError;
+pub use repository::{Entry, Listing, Wanted, index};
+pub use version::{Constraint, parse as parse_version};
