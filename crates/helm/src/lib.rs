@@ -5,11 +5,16 @@
 
 mod chart;
 mod error;
+mod process;
+mod render;
 mod repository;
+mod switch;
 mod version;
 mod yaml;
 
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
+pub use render::{Helm, Image, Images, RenderError, RenderOptions, Rendered, Renderer};
 pub use repository::{Entry, Listing, Wanted, index};
+pub use switch::Switch;
 pub use version::{Constraint, parse as parse_version};

@@ -1,0 +1,7 @@
+//! Charts against the real `helm` program.
+
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
+mod released;
+mod render;
+mod world;
