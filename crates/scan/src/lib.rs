@@ -9,6 +9,7 @@
 
 mod documents;
 mod error;
+pub mod knowledge;
 mod names;
 mod parts;
 mod shape;
@@ -22,6 +23,7 @@ use airlift_spec::{Finding, Reference, lock};
 
 pub use documents::{Document, MAX_BYTES, Remark, documents};
 pub use error::ScanError;
+pub use knowledge::Knowledge;
 pub use text::scan_text;
 pub use walk::scan;
 

@@ -8,5 +8,6 @@
 
 mod charts;
 mod data;
+mod knowledge;
 mod kubeflow;
 mod operators;

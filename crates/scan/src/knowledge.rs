@@ -1,0 +1,239 @@
+//! What no metadata says: images and operators that a product needs and names nowhere, as data with a source.
+//!
+//! One file a product, see `docs/formats/knowledge.md`. Those of this repository are in the binary; a folder of one's
+//! own can be added, and says more, never less. Nothing is ever guessed from a neighbouring release: what is asked
+//! about and not covered is a [`Gap`], which becomes a warning.
+
+mod file;
+mod version;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use airlift_spec::lock::{self, Because};
+use airlift_spec::{Class, Explain, Finding, Reference};
+
+use file::Pack;
+pub use version::Version;
+
+/// The packs of this repository's `knowledge/`, by their file names.
+const PACKS: &[(&str, &str)] = &[
+    ("kubeflow.yaml", include_str!("../../../knowledge/kubeflow.yaml")),
+    ("nfd.yaml", include_str!("../../../knowledge/nfd.yaml")),
+    ("openshift.yaml", include_str!("../../../knowledge/openshift.yaml")),
+    ("rhcl-operator.yaml", include_str!("../../../knowledge/rhcl-operator.yaml")),
+    ("rhods-operator.yaml", include_str!("../../../knowledge/rhods-operator.yaml")),
+];
+
+/// Largest pack that is read. The largest one known has a hundred thousand bytes.
+const MAX_PACK_BYTES: u64 = 16 << 20;
+
+/// Everything that is known.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    packs: Vec<Pack>,
+}
+
+/// What one can know something about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Product {
+    /// A package of an OLM catalog, by its name; versions are those of its bundles.
+    Olm(String),
+    /// A Helm chart, by its name; versions are the chart's.
+    Chart(String),
+    /// A set of manifests, by the name that its project has; versions are its releases.
+    Manifests(String),
+    /// What everything runs on, such as `openshift`.
+    Platform(String),
+}
+
+/// All that is known about one version of a product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advice {
+    pub images: Vec<Known>,
+    pub dependencies: Vec<Dependency>,
+    pub env_aliases: Vec<EnvAlias>,
+    pub gaps: Vec<Gap>,
+}
+
+/// An image that is needed and named nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub reference: Reference,
+    pub origin: Origin,
+}
+
+/// An OLM package that is needed and required by no metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    pub package: String,
+    /// The catalog that usually has it, by the name of its `CatalogSource`.
+    pub catalog: Option<String>,
+    /// The part of the product that needs it, where not all of it does.
+    pub needed_for: Option<String>,
+    pub origin: Origin,
+}
+
+/// A variable that a program reads, and that what installs it does not set by this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvAlias {
+    pub reads: String,
+    /// What is set in its place, if anything.
+    pub sets: Option<String>,
+    /// What the program takes then. It is among the images as well.
+    pub fallback: Option<Reference>,
+    pub origin: Origin,
+}
+
+/// Why something is known, and where from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file name of the pack.
+    pub pack: String,
+    pub why: String,
+    pub source: String,
+}
+
+/// Something that is known not to be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub product: Product,
+    pub version: Version,
+    pub message: String,
+}
+
+/// Why a knowledge pack cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KnowledgeError {
+    #[error("the knowledge in {} could not be read", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{pack} has {bytes} bytes, more than the {MAX_PACK_BYTES} that are read of a knowledge pack"
+    )]
+    TooLarge { pack: String, bytes: u64 },
+    #[error("{pack} has format {found}; this version of airlift reads up to {}", file::FORMAT)]
+    TooNew { pack: String, found: u32 },
+    #[error("{pack} is not a knowledge pack: {reason}")]
+    Malformed { pack: String, reason: String },
+}
+
+impl Explain for KnowledgeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { .. } => Class::Storage,
+            Self::TooLarge { .. } | Self::TooNew { .. } | Self::Malformed { .. } => Class::Input,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::TooNew { .. } => Some("use a newer version of airlift".to_owned()),
+            Self::TooLarge { .. } => Some("split it into several files".to_owned()),
+            Self::Read { .. } | Self::Malformed { .. } => None,
+        }
+    }
+}
+
+impl Knowledge {
+    /// What airlift itself knows.
+    pub fn embedded() -> Self {
+        let read = |(name, text): &(&str, &str)| {
+            Pack::parse(name, text).expect("a test reads every pack of the repository")
+        };
+        Self { packs: PACKS.iter().map(read).collect() }
+    }
+
+    /// Reads the packs, `*.yaml`, that lie in `folder`.
+    pub fn read(folder: &Path) -> Result<Self, KnowledgeError> {
+        let failed = |source| KnowledgeError::Read { path: folder.to_owned(), source };
+        let mut paths = fs_err::read_dir(folder)
+            .and_then(|entries| {
+                entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(failed)?;
+        paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml"));
+        paths.sort();
+        let packs = paths.iter().map(|path| read_pack(path)).collect::<Result<_, _>>()?;
+        Ok(Self { packs })
+    }
+
+    /// Reads one pack from its text; `name` is its file name.
+    pub fn parse(name: &str, text: &str) -> Result<Self, KnowledgeError> {
+        Ok(Self { packs: vec![Pack::parse(name, text)?] })
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.packs.extend(other.packs);
+        self
+    }
+
+    /// All that is known about `version` of `product`: nothing, where no pack speaks of the product.
+    pub fn about(&self, product: &Product, version: &Version) -> Advice {
+        let mut advice = Advice::default();
+        let packs: Vec<&Pack> = self.packs.iter().filter(|pack| pack.product == *product).collect();
+        for pack in &packs {
+            pack.advise(version, &mut advice);
+        }
+        // Two packs may know of one image; the first says why.
+        let mut seen = BTreeSet::new();
+        advice.images.retain(|known| seen.insert(known.reference.clone()));
+        advice.gaps.extend(uncovered(&packs, product, version));
+        advice
+    }
+}
+
+fn read_pack(path: &Path) -> Result<Pack, KnowledgeError> {
+    let failed = |source| KnowledgeError::Read { path: path.to_owned(), source };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = fs_err::metadata(path).map_err(failed)?.len();
+    if bytes > MAX_PACK_BYTES {
+        return Err(KnowledgeError::TooLarge { pack: name, bytes });
+    }
+    Pack::parse(&name, &fs_err::read_to_string(path).map_err(failed)?)
+}
+
+/// A product whose images are known for some releases has others of which nothing is known.
+fn uncovered(packs: &[&Pack], product: &Product, version: &Version) -> Option<Gap> {
+    let covered: Vec<&Version> = packs.iter().flat_map(|pack| &pack.covers).collect();
+    if covered.is_empty() || covered.contains(&version) {
+        return None;
+    }
+    let before = covered.iter().filter(|known| **known < version).max();
+    let nearest =
+        before.map_or(String::new(), |known| format!("; the last known before it is {known}"));
+    let message = format!("which images it needs beyond those it lists is not known{nearest}");
+    Some(Gap { product: product.clone(), version: version.clone(), message })
+}
+
+impl Known {
+    /// The reason as a lock states it.
+    pub fn because(&self) -> Because {
+        let Origin { pack, source, .. } = &self.origin;
+        let from = format!("knowledge: {pack}");
+        Because { from, path: source.clone(), evidence: lock::Evidence::Known }
+    }
+}
+
+impl Gap {
+    /// The gap as a warning.
+    pub fn finding(&self) -> Finding {
+        let object = format!("{} {}", self.product.name(), self.version);
+        Finding::warning("knowledge-gap", object, self.message.as_str())
+    }
+}
+
+impl Product {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Olm(name) | Self::Chart(name) | Self::Manifests(name) | Self::Platform(name) => {
+                name
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! A knowledge pack as it is written.
+
+use std::collections::BTreeMap;
+
+use airlift_spec::Reference;
+use serde::Deserialize;
+
+use super::version::{Range, Version};
+use super::{Advice, Dependency, EnvAlias, Gap, KnowledgeError, Known, Origin, Product};
+
+/// The format this version reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// One file: what is known about one product.
+#[derive(Debug, Clone)]
+pub(super) struct Pack {
+    pub(super) product: Product,
+    /// The releases whose images are known in full.
+    pub(super) covers: Vec<Version>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    versions: Vec<Range>,
+    origin: Origin,
+    images: Vec<Reference>,
+    dependencies: Vec<DependencyWire>,
+    env_aliases: Vec<(EnvAliasWire, Option<Reference>)>,
+    unknown: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct PackWire {
+    #[expect(dead_code, reason = "`Header` read it; here it is only a known field")]
+    format: u32,
+    product: BTreeMap<String, String>,
+    source: Option<String>,
+    why: Option<String>,
+    #[serde(default)]
+    covers: Vec<String>,
+    entries: Vec<EntryWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct EntryWire {
+    versions: Vec<String>,
+    source: Option<String>,
+    why: Option<String>,
+    /// Tags and digests by repository.
+    #[serde(default)]
+    images: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    dependencies: Vec<DependencyWire>,
+    #[serde(default)]
+    env_aliases: Vec<EnvAliasWire>,
+    /// Repositories that are known to be asked for, by a tag or digest that is not known.
+    #[serde(default)]
+    unknown: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DependencyWire {
+    package: String,
+    catalog: Option<String>,
+    r#for: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvAliasWire {
+    reads: String,
+    sets: Option<String>,
+    fallback: Option<String>,
+}
+
+impl Pack {
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, KnowledgeError> {
+        let malformed = |reason| KnowledgeError::Malformed { pack: name.to_owned(), reason };
+        // Version before content: a newer file must say "too new", not "unknown field".
+        let yaml = |err: serde_saphyr::Error| malformed(err.without_snippet().to_string());
+        let Header { format } = serde_saphyr::from_str(text).map_err(yaml)?;
+        if format > FORMAT {
+            return Err(KnowledgeError::TooNew { pack: name.to_owned(), found: format });
+        }
+        let wire: PackWire = serde_saphyr::from_str(text).map_err(yaml)?;
+        read(name, wire).map_err(malformed)
+    }
+
+    pub(super) fn advise(&self, version: &Version, advice: &mut Advice) {
+        let holds = |entry: &&Entry| entry.versions.iter().any(|range| range.contains(version));
+        for entry in self.entries.iter().filter(holds) {
+            let origin = || entry.origin.clone();
+            let fallbacks = entry.env_aliases.iter().filter_map(|(_, fallback)| fallback.as_ref());
+            let images = entry.images.iter().chain(fallbacks);
+            advice.images.extend(
+                images.map(|reference| Known { reference: reference.clone(), origin: origin() }),
+            );
+            advice.dependencies.extend(entry.dependencies.iter().cloned().map(|wire| Dependency {
+                package: wire.package,
+                catalog: wire.catalog,
+                needed_for: wire.r#for,
+                origin: origin(),
+            }));
+            advice.env_aliases.extend(entry.env_aliases.iter().cloned().map(|(wire, fallback)| {
+                EnvAlias { reads: wire.reads, sets: wire.sets, fallback, origin: origin() }
+            }));
+            advice.gaps.extend(entry.unknown.iter().map(|repository| Gap {
+                product: self.product.clone(),
+                version: version.clone(),
+                message: format!(
+                    "it needs an image of `{repository}`, and which is not known: {}",
+                    entry.origin.why
+                ),
+            }));
+        }
+    }
+}
+
+fn read(name: &str, wire: PackWire) -> Result<Pack, String> {
+    let product = product(wire.product)?;
+    let version =
+        |text: &String| text.parse().map_err(|err| format!("`{text}` is no version: {err}"));
+    let covers = wire.covers.iter().map(version).collect::<Result<_, _>>()?;
+    let mut entries = Vec::new();
+    for entry in wire.entries {
+        let source = entry.source.clone().or_else(|| wire.source.clone());
+        let why = entry.why.clone().or_else(|| wire.why.clone());
+        let first = entry.versions.join(", ");
+        let (Some(source), Some(why)) = (source, why) else {
+            return Err(format!("the entry for `{first}` has no `source` or no `why`"));
+        };
+        entries.push(read_entry(entry, Origin { pack: name.to_owned(), why, source })?);
+    }
+    Ok(Pack { product, covers, entries })
+}
+
+fn product(wire: BTreeMap<String, String>) -> Result<Product, String> {
+    let mut wire = wire.into_iter();
+    let (Some((kind, name)), None) = (wire.next(), wire.next()) else {
+        return Err("`product` has one field: olm, chart, manifests, or platform".to_owned());
+    };
+    match kind.as_str() {
+        "olm" => Ok(Product::Olm(name)),
+        "chart" => Ok(Product::Chart(name)),
+        "manifests" => Ok(Product::Manifests(name)),
+        "platform" => Ok(Product::Platform(name)),
+        _ => Err(format!("`{kind}` is no kind of product: olm, chart, manifests, or platform")),
+    }
+}
+
+fn read_entry(wire: EntryWire, origin: Origin) -> Result<Entry, String> {
+    let versions = wire.versions.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let mut images = Vec::new();
+    for (repository, versions) in &wire.images {
+        for version in versions {
+            let sign = if version.starts_with("sha256:") || version.starts_with("sha512:") {
+                '@'
+            } else {
+                ':'
+            };
+            images.push(reference(&format!("{repository}{sign}{version}"))?);
+        }
+    }
+    let alias = |wire: EnvAliasWire| {
+        let fallback = wire.fallback.as_deref().map(reference).transpose()?;
+        Ok::<_, String>((wire, fallback))
+    };
+    let env_aliases = wire.env_aliases.into_iter().map(alias).collect::<Result<_, _>>()?;
+    Ok(Entry {
+        versions,
+        origin,
+        images,
+        dependencies: wire.dependencies,
+        env_aliases,
+        unknown: wire.unknown,
+    })
+}
+
+/// Spelled out in full: what Docker leaves out is no fact.
+fn reference(text: &str) -> Result<Reference, String> {
+    let reference: Reference = text.parse().map_err(|err| format!("{err}"))?;
+    if reference.to_string() == text {
+        return Ok(reference);
+    }
+    Err(format!("`{text}` is not written in full, as `{reference}`"))
+}

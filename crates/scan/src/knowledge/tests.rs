@@ -1,0 +1,110 @@
+use super::*;
+
+fn about(text: &str, version: &str) -> Advice {
+    let knowledge = Knowledge::parse("a.yaml", text).unwrap();
+    knowledge.about(&Product::Olm("a".to_owned()), &version.parse().unwrap())
+}
+
+#[track_caller]
+fn refused(text: &str) -> String {
+    Knowledge::parse("a.yaml", text).unwrap_err().to_string()
+}
+
+const PACK: &str = "\
+format: 1
+product: {olm: a}
+source: the page
+why: it says so
+covers: [1.0.0, 1.1.0]
+entries:
+- versions: [1.0.0, '>=1.1.0 <1.2.0']
+  images: {quay.io/a/b: ['1'], quay.io/c/d: ['2', v3]}
+- versions: ['>=1.1.0']
+  why: the code does
+  dependencies: [{package: p, catalog: c, for: f}]
+  envAliases: [{reads: A, sets: B, fallback: 'quay.io/e/f:4'}]
+  unknown: [quay.io/g/h]
+";
+
+#[test]
+fn what_is_known_holds_for_its_versions_alone_and_names_its_source() {
+    let first = about(PACK, "1.0.0");
+    let images: Vec<String> =
+        first.images.iter().map(|known| known.reference.to_string()).collect();
+    assert_eq!(images, ["quay.io/a/b:1", "quay.io/c/d:2", "quay.io/c/d:v3"]);
+    assert_eq!((first.dependencies.len(), first.gaps.len()), (0, 0));
+    let because = first.images[0].because();
+    assert_eq!((because.from.as_str(), because.path.as_str()), ("knowledge: a.yaml", "the page"));
+    assert_eq!(because.evidence, lock::Evidence::Known);
+
+    let second = about(PACK, "1.1.0");
+    assert_eq!(second.images.last().unwrap().reference.to_string(), "quay.io/e/f:4");
+    assert_eq!(second.dependencies[0].package, "p");
+    assert_eq!(second.dependencies[0].origin.why, "the code does");
+    assert_eq!(second.env_aliases[0].sets.as_deref(), Some("B"));
+    assert_eq!(second.gaps[0].finding().code, "knowledge-gap");
+}
+
+#[test]
+fn a_release_that_is_not_covered_is_a_gap_and_never_a_guess() {
+    let advice = about(PACK, "1.0.5");
+    assert_eq!(advice.images, []);
+    let message = "which images it needs beyond those it lists is not known; the last known before it is 1.0.0";
+    assert_eq!(advice.gaps[0].message, message);
+    let other =
+        Knowledge::parse("b.yaml", "format: 1\nproduct: {olm: a}\ncovers: [1.0.5]\nentries: []\n")
+            .unwrap();
+    let both = Knowledge::parse("a.yaml", PACK).unwrap().and(other);
+    assert_eq!(
+        both.about(&Product::Olm("a".to_owned()), &"1.0.5".parse().unwrap()),
+        Advice::default()
+    );
+    assert_eq!(
+        both.about(&Product::Chart("a".to_owned()), &"1.0.0".parse().unwrap()),
+        Advice::default()
+    );
+}
+
+#[test]
+fn a_pack_that_is_wrong_is_refused_with_its_name_and_reason() {
+    let pack = |entry: &str| format!("format: 1\nproduct: {{olm: a}}\nentries: [{entry}]\n");
+    assert!(refused("format: 2\nnew: true\n").contains("a.yaml has format 2"));
+    assert!(refused("format: 1\nproduct: {olm: a}\nentries: []\nextra: 1\n").contains("extra"));
+    assert!(
+        refused("format: 1\nproduct: {rpm: a}\nentries: []\n")
+            .contains("`rpm` is no kind of product")
+    );
+    assert!(refused("format: 1\nproduct: {olm: a, chart: b}\nentries: []\n").contains("one field"));
+    assert!(
+        refused(&pack("{versions: ['1.0'], why: w}"))
+            .contains("the entry for `1.0` has no `source`")
+    );
+    assert!(
+        refused(&pack("{versions: [x], why: w, source: s}")).contains("`x` bounds no versions")
+    );
+    assert!(
+        refused(&pack("{versions: ['1'], why: w, source: s, images: {a: ['1']}}"))
+            .contains("not written in full")
+    );
+    assert!(
+        refused(&pack("{versions: ['1'], why: w, source: s, images: {quay.io/a: ['sha256:1']}}"))
+            .contains("sha256:1")
+    );
+}
+
+#[test]
+fn every_pack_of_the_repository_is_in_the_binary_and_can_be_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../knowledge");
+    let read = Knowledge::read(&folder).unwrap();
+    let embedded = Knowledge::embedded();
+    let products = |knowledge: &Knowledge| -> Vec<Product> {
+        knowledge.packs.iter().map(|pack| pack.product.clone()).collect()
+    };
+    assert_eq!(products(&read), products(&embedded));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_said_by_name() {
+    let message = Knowledge::read(Path::new("no/such/folder")).unwrap_err().to_string();
+    assert_eq!(message, "the knowledge in no/such/folder could not be read");
+}
