@@ -1,6 +1,6 @@
 //! What every verb is handed: the context, and what the flags, the files and the environment say together.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -256,6 +256,30 @@ pub(crate) fn read_file(
         return Err(CliError::usage(format!("`{path}` is no file that could be a {what}")));
     }
     fs_err::read(path).map_err(failed)
+}
+
+/// Larger files are no settings.
+const MAX_SETTINGS_BYTES: u64 = 16 << 20;
+
+/// The text of a file of settings, which need not be there.
+///
+/// Devices are read as well, as far as a file may be long: `/dev/null` is how people say that there are none.
+pub(crate) fn settings_text(what: &'static str, path: &Path) -> Result<Option<String>, CliError> {
+    let failed = |source: io::Error| CliError::Read { what, source };
+    let file = match fs_err::File::open(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let is_short = bytes.len() as u64 <= MAX_SETTINGS_BYTES;
+    let text = String::from_utf8(bytes).ok().filter(|_| is_short);
+    text.map(Some).ok_or_else(|| CliError::File {
+        path: path.to_owned(),
+        line: None,
+        message: "it is not text, or too long for settings".to_owned(),
+        help: None,
+    })
 }
 
 pub(crate) fn read_text(what: &'static str, path: &Path) -> Result<String, CliError> {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::app::settings_text;
 use crate::error::CliError;
 use crate::size::Size;
 
@@ -37,11 +38,8 @@ pub(crate) struct Config {
 
 /// Reads the file at `path`; the defaults where there is none.
 pub(crate) fn read(path: &Path) -> Result<Config, CliError> {
-    match fs_err::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(source) => Err(CliError::Read { what: "airlift's configuration", source }),
-    }
+    let text = settings_text("airlift's configuration", path)?;
+    text.map_or_else(|| Ok(Config::default()), |text| parse(path, &text))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Config, CliError> {

@@ -9,7 +9,7 @@ use airlift_registry::client::{ClientOptions, ProxyOptions};
 use airlift_spec::Secret;
 use serde_json::{Map, Value};
 
-use crate::app::{App, read_file};
+use crate::app::{App, read_file, settings_text};
 use crate::config;
 use crate::error::CliError;
 
@@ -152,13 +152,7 @@ fn conf_text(path: &Path) -> Result<Option<String>, CliError> {
 
 /// The text of a file that need not be there.
 pub(crate) fn file_text(path: &Path) -> Result<Option<String>, CliError> {
-    match fs_err::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => {
-            Err(CliError::Read { what: "a file that says how to reach registries", source })
-        }
-    }
+    settings_text("a file that says how to reach registries", path)
 }
 
 /// The `*.conf` files of all folders by name; of two with one name, the later folder's.
@@ -217,6 +211,19 @@ mod tests {
         }
         let found = drop_ins(&[system.clone(), own.clone(), folder.path().join("absent")]).unwrap();
         assert_eq!(found, [own.join("10-a.conf"), system.join("20-b.conf")]);
+    }
+
+    #[test]
+    fn what_never_ends_or_is_no_text_is_no_file_of_settings() {
+        assert_eq!(file_text(Path::new("/dev/null")).unwrap().as_deref(), Some(""));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("auth.json");
+        assert_eq!(file_text(&path).unwrap(), None);
+        fs_err::write(&path, [0xff, 0xfe, b'{', 0]).unwrap();
+        for path in [path, PathBuf::from("/dev/zero"), PathBuf::from("/dev/urandom")] {
+            let err = file_text(&path).unwrap_err();
+            assert!(matches!(err, CliError::File { .. }), "{}: {err}", path.display());
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum StoreError {
     Write { source: io::Error },
     #[error("no space is left for {needed_bytes} bytes in {path}, where {free_bytes} are free")]
     Full { path: PathBuf, needed_bytes: u64, free_bytes: u64, source: io::Error },
+    #[error("{path} takes no file of {size_bytes} bytes")]
+    FileLimit { path: PathBuf, size_bytes: u64, source: io::Error },
     #[error("expected {expected}, got {actual}")]
     Mismatch { expected: Digest, actual: Digest },
     #[error("the stored bytes of {expected} have the digest {actual}")]
@@ -54,6 +56,7 @@ impl Explain for StoreError {
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Full { .. }
+            | Self::FileLimit { .. }
             | Self::Busy { .. }
             | Self::InUse { .. }
             | Self::Damaged { .. }
@@ -78,6 +81,9 @@ impl Explain for StoreError {
                 "free at least {needed_bytes} bytes on the disk that holds {}, or use a store on another disk",
                 path.display()
             )),
+            Self::FileLimit { .. } => Some(
+                "raise the limit on the size of files (`ulimit -f`), or use a store on another file system".to_owned(),
+            ),
             Self::Absent { .. } => Some("name the folder of a store with `--store`".to_owned()),
             Self::NotAStore { .. } => Some("name an empty folder or a store".to_owned()),
             Self::FileSystem { .. } => Some(
@@ -126,13 +132,31 @@ impl StoreError {
     pub(crate) fn write(root: &Path, needed_bytes: u64, source: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match source.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => Self::Full {
+            StorageFull | QuotaExceeded => Self::Full {
                 path: root.to_owned(),
                 needed_bytes,
                 free_bytes: crate::disk::free_bytes(root),
                 source,
             },
+            // Room there may be plenty.
+            FileTooLarge => {
+                Self::FileLimit { path: root.to_owned(), size_bytes: needed_bytes, source }
+            }
             _ => Self::Write { source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_grow_is_not_called_a_full_disk() {
+        let limit = io::Error::from(io::ErrorKind::FileTooLarge);
+        let err = StoreError::write(Path::new("store"), 5, limit);
+        assert_eq!(err.to_string(), "store takes no file of 5 bytes");
+        assert!(err.help().unwrap().contains("ulimit"));
+        assert_eq!(err.class(), Class::Storage);
     }
 }
