@@ -1,7 +1,7 @@
 //! A chart: read from a folder or a package, packed, and in its OCI form.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -137,6 +137,15 @@ impl Chart {
         yaml::values(self.file("values.yaml").unwrap_or_default(), &file)
     }
 
+    /// What its `values.schema.json` says, if it has one.
+    pub(crate) fn schema(&self) -> Result<Option<Value>, ChartError> {
+        let Some(text) = self.file("values.schema.json") else { return Ok(None) };
+        serde_json::from_slice(text).map(Some).map_err(|err| ChartError::Yaml {
+            file: format!("{}: values.schema.json", self.place),
+            problem: err.to_string(),
+        })
+    }
+
     /// The values with those of its subcharts beneath them, each under its key, as Helm joins them.
     pub fn all_values(&self) -> Result<Value, ChartError> {
         let mut all = Value::Object(Map::new());
@@ -144,6 +153,17 @@ impl Chart {
             all[key] = subchart.all_values()?;
         }
         overlay(&mut all, self.values()?);
+        Ok(all)
+    }
+
+    /// All values with these files over them, the later over the earlier.
+    pub fn values_with(&self, files: &[PathBuf]) -> Result<Value, ChartError> {
+        let mut all = self.all_values()?;
+        for path in files {
+            let file = path.display().to_string();
+            let read = |source| ChartError::Values { file: file.clone(), source };
+            overlay(&mut all, yaml::values(&fs_err::read(path).map_err(read)?, &file)?);
+        }
         Ok(all)
     }
 
@@ -193,7 +213,7 @@ impl Chart {
 }
 
 /// Lays `over` on `base`: mappings are joined, null takes away, anything else replaces.
-pub(crate) fn overlay(base: &mut Value, over: Value) {
+fn overlay(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {

@@ -16,6 +16,8 @@ pub enum ChartError {
     Refused { chart: String, problem: String },
     #[error("`{file}` cannot be read: {problem}")]
     Yaml { file: String, problem: String },
+    #[error("failed to read the values file `{file}`")]
+    Values { file: String, source: io::Error },
     #[error("`{text}` is not a version, nor a range of versions")]
     Constraint { text: String },
     #[error("{index} has no chart `{name}`")]
@@ -30,6 +32,7 @@ impl Explain for ChartError {
             Self::Read { .. }
             | Self::NotAChart { .. }
             | Self::Yaml { .. }
+            | Self::Values { .. }
             | Self::Constraint { .. }
             | Self::NoChart { .. }
             | Self::NoVersion { .. } => Class::Input,
@@ -39,7 +42,7 @@ impl Explain for ChartError {
 
     fn help(&self) -> Option<String> {
         match self {
-            Self::Read { .. } | Self::Yaml { .. } => None,
+            Self::Read { .. } | Self::Yaml { .. } | Self::Values { .. } => None,
             Self::NotAChart { help, .. } => help.clone(),
             Self::Refused { .. } => Some("pack it anew with `helm package`".to_owned()),
             Self::Constraint { .. } => {

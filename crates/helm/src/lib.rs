@@ -9,6 +9,7 @@ mod process;
 mod render;
 mod repository;
 mod switch;
+mod unrendered;
 mod version;
 mod yaml;
 
@@ -16,5 +17,6 @@ pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
 pub use render::{Helm, Image, Images, RenderError, RenderOptions, Rendered, Renderer};
 pub use repository::{Entry, Listing, Wanted, index};
-pub use switch::Switch;
+pub use switch::{ExploreOptions, Explored, Gated, Switch};
+pub use unrendered::Unrendered;
 pub use version::{Constraint, parse as parse_version};

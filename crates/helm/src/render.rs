@@ -3,20 +3,22 @@
 //! Helm runs with an empty environment and homes of its own, asks no cluster and no network, and is stopped when it
 //! takes too long. Hooks and tests are rendered as well: the cluster will pull their images.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airlift_scan::ScanError;
-use airlift_spec::{Class, Ctx, Explain};
+use airlift_spec::{Class, Ctx, Digest, Explain};
 use serde_json::{Map, Value};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::process::{self, Ran, Stopped};
 use crate::switch::{self, Switch};
-use crate::{Chart, ChartError, yaml};
+use crate::{Chart, ChartError};
 
 mod images;
 
@@ -67,6 +69,8 @@ pub struct Renderer<'a> {
     chart: &'a Chart,
     scratch: TempDir,
     package: PathBuf,
+    /// What was found in documents that were looked through.
+    seen: Mutex<BTreeMap<Digest, Arc<Images>>>,
 }
 
 /// What a chart renders to.
@@ -90,8 +94,6 @@ pub enum RenderError {
     Run { program: String, source: io::Error },
     #[error("failed to prepare the chart `{chart}` for Helm")]
     Scratch { chart: String, source: io::Error },
-    #[error("failed to read the values file `{file}`")]
-    Values { file: String, source: io::Error },
     #[error("Helm cannot render the chart `{chart}`: {message}")]
     Refused { chart: String, message: String },
     #[error("Helm did not render the chart `{chart}` within {} seconds", .after.as_secs())]
@@ -115,7 +117,6 @@ impl Explain for RenderError {
             Self::Absent { .. }
             | Self::NotHelm { .. }
             | Self::Run { .. }
-            | Self::Values { .. }
             | Self::Refused { .. }
             | Self::TimedOut { .. }
             | Self::TooMuch { .. }
@@ -176,7 +177,7 @@ impl Helm {
         let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
         let package = scratch.path().join("chart.tgz");
         fs_err::write(&package, chart.package()).map_err(failed)?;
-        Ok(Renderer { helm: self, chart, scratch, package })
+        Ok(Renderer { helm: self, chart, scratch, package, seen: Mutex::default() })
     }
 }
 
@@ -221,6 +222,9 @@ impl Renderer<'_> {
         switches: &[Switch],
         ctx: &Ctx,
     ) -> Result<Rendered, RenderError> {
+        if ctx.is_cancelled() {
+            return Err(RenderError::Cancelled);
+        }
         let thrown = self.write(&switch::values(switches))?;
         let mut command = self.command(options)?;
         command.arg("--values").arg(thrown.path());
@@ -230,30 +234,17 @@ impl Renderer<'_> {
         Ok(Rendered { documents, switches: switches.to_vec() })
     }
 
-    /// The values that the chart is rendered with, but for those that are set: what files say over its own.
-    pub fn values(&self, options: &RenderOptions) -> Result<Value, RenderError> {
-        let mut all = self.chart.all_values().map_err(RenderError::Chart)?;
-        for path in &options.values {
-            let file = path.display().to_string();
-            let text = fs_err::read(path)
-                .map_err(|source| RenderError::Values { file: file.clone(), source })?;
-            let over = yaml::values(&text, &file).map_err(RenderError::Chart)?;
-            crate::chart::overlay(&mut all, over);
-        }
-        Ok(all)
-    }
-
     fn command(&self, options: &RenderOptions) -> Result<Command, RenderError> {
         let mut command = process::isolated(&self.helm.program, self.scratch.path());
         command.args(["template", &options.release]).arg(&self.package);
         command.args(["--namespace", &options.namespace, "--include-crds"]);
         for path in &options.values {
             // Whole, so that Helm takes no name for an address that it would fetch.
-            let whole = fs_err::canonicalize(path).map_err(|source| RenderError::Values {
-                file: path.display().to_string(),
-                source,
-            })?;
-            command.arg("--values").arg(whole);
+            let whole = fs_err::canonicalize(path).map_err(|source| {
+                let file = path.display().to_string();
+                RenderError::Chart(ChartError::Values { file, source })
+            });
+            command.arg("--values").arg(whole?);
         }
         for set in &options.sets {
             command.args(["--set", set]);

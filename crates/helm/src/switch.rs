@@ -4,8 +4,17 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+mod candidates;
+mod comments;
+mod explore;
+
+pub use explore::{ExploreOptions, Explored, Gated};
+
+/// Names of values that switch a part of a chart on.
+pub(crate) const NAMES: &[&str] = &["enabled", "enable", "create", "install", "deploy", "deployed"];
+
 /// A value that is changed: `gds.enabled=true`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Switch {
     /// The keys that lead to it.
     pub path: Vec<String>,

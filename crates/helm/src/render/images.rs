@@ -1,12 +1,19 @@
 //! The images in what a chart renders to.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 
-use airlift_scan::{Doubt, Evidence, Found, Remark, documents, scan};
-use airlift_spec::Reference;
+use airlift_scan::{Document, Doubt, Evidence, Found, Remark, ScanError, documents, scan};
+use airlift_spec::{Ctx, Digest, Reference};
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::{RenderError, Rendered, Renderer};
+use super::{RenderError, RenderOptions, Rendered, Renderer};
+use crate::process;
+
+/// A chart that reads one file with Helm's own YAML, and writes it as JSON.
+const READER: &str = "{{ .Files.Get \"document.yaml\" | fromYaml | toJson }}\n";
+const READER_CHART: &str = "apiVersion: v2\nname: reader\nversion: 0.0.0\n";
 
 /// What a render says about images, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,40 +42,95 @@ impl Images {
     pub fn references(&self) -> BTreeSet<&Reference> {
         self.images.iter().map(|image| &image.reference).collect()
     }
+
+    fn extend(&mut self, more: &Self) {
+        self.images.extend_from_slice(&more.images);
+        self.doubts.extend_from_slice(&more.doubts);
+        self.remarks.extend_from_slice(&more.remarks);
+    }
 }
 
 impl Renderer<'_> {
     /// Finds the images in what was rendered.
-    pub fn images(&self, rendered: &Rendered) -> Result<Images, RenderError> {
-        let objects = documents(rendered.documents.as_bytes())
-            .map_err(|source| RenderError::Unreadable { chart: self.place(), source })?;
-        let lines: Vec<&str> = rendered.documents.lines().collect();
+    pub fn images(&self, rendered: &Rendered, ctx: &Ctx) -> Result<Images, RenderError> {
         let mut all = Images::default();
-        for document in objects {
-            let template = template(&lines, document.line);
-            let hook = hook(&document.object);
-            let found = scan(&document.object);
-            let image = |found: Found| Image {
-                reference: found.reference,
-                written: found.image,
-                path: found.path,
-                evidence: found.evidence,
-                template: template.clone(),
-                hook: hook.clone(),
-            };
-            all.images.extend(found.images.into_iter().map(image));
-            all.doubts.extend(found.doubts);
-            all.remarks.extend(document.remarks);
+        for part in parts(&rendered.documents) {
+            all.extend(&*self.images_of(part, ctx)?);
         }
         Ok(all)
     }
+
+    /// Most documents are the same whatever is switched, and are looked through once.
+    fn images_of(&self, part: &str, ctx: &Ctx) -> Result<Arc<Images>, RenderError> {
+        let key = Digest::of(part.as_bytes());
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = seen().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let template = part.lines().find_map(|line| line.strip_prefix("# Source: "));
+        let mut images = Images::default();
+        for document in self.documents(part, ctx)? {
+            look(document, template, &mut images);
+        }
+        let images = Arc::new(images);
+        seen().insert(key, Arc::clone(&images));
+        Ok(images)
+    }
+
+    /// Go reads YAML that the standard forbids; what only Helm can read is read by Helm.
+    fn documents(&self, part: &str, ctx: &Ctx) -> Result<Vec<Document>, RenderError> {
+        match documents(part.as_bytes()) {
+            Ok(read) => Ok(read),
+            Err(err) => self.read_by_helm(part, err, ctx),
+        }
+    }
+
+    fn read_by_helm(
+        &self,
+        part: &str,
+        source: ScanError,
+        ctx: &Ctx,
+    ) -> Result<Vec<Document>, RenderError> {
+        let failed = |source| RenderError::Scratch { chart: self.place(), source };
+        let reader = TempDir::new_in(self.scratch.path()).map_err(failed)?;
+        let write = |name: &str, text: &str| fs_err::write(reader.path().join(name), text);
+        fs_err::create_dir(reader.path().join("templates")).map_err(failed)?;
+        write("Chart.yaml", READER_CHART).map_err(failed)?;
+        write("templates/document.json", READER).map_err(failed)?;
+        write("document.yaml", part).map_err(failed)?;
+        let mut command = process::isolated(&self.helm.program, self.scratch.path());
+        command.args(["template", "reader"]).arg(reader.path());
+        let timeout = RenderOptions::default().timeout;
+        let ran = process::run(&mut command, timeout, ctx)
+            .map_err(|stopped| self.stopped(stopped, timeout))?;
+        // `fromYaml` tells its errors as a mapping.
+        let read = documents(&ran.stdout).ok().filter(|read| {
+            ran.is_success && !read.iter().any(|document| document.object.get("Error").is_some())
+        });
+        read.ok_or_else(|| RenderError::Unreadable { chart: self.place(), source })
+    }
 }
 
-/// Helm writes `# Source: …` behind the `---` of each document.
-fn template(lines: &[&str], document: u64) -> Option<String> {
-    let begin = usize::try_from(document).ok()?.checked_sub(1)?;
-    let mut near = lines.get(begin..)?.iter().take(3);
-    near.find_map(|line| line.strip_prefix("# Source: ")).map(str::to_owned)
+/// The documents of a render, each with the comment that names its template. `---` begins no line of a text in them.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.strip_prefix("---\n").unwrap_or(text);
+    text.split("\n---\n").filter(|part| !part.trim().is_empty())
+}
+
+fn look(document: Document, template: Option<&str>, images: &mut Images) {
+    let hook = hook(&document.object);
+    let found = scan(&document.object);
+    let image = |found: Found| Image {
+        reference: found.reference,
+        written: found.image,
+        path: found.path,
+        evidence: found.evidence,
+        template: template.map(str::to_owned),
+        hook: hook.clone(),
+    };
+    images.images.extend(found.images.into_iter().map(image));
+    images.doubts.extend(found.doubts);
+    images.remarks.extend(document.remarks);
 }
 
 fn hook(object: &Value) -> Option<String> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use airlift_helm::{RenderError, RenderOptions};
+use airlift_helm::{ChartError, RenderError, RenderOptions};
 use airlift_spec::{Ctx, Explain as _};
 
 use crate::world::{chart, find, folder, helm};
@@ -48,7 +48,7 @@ fn hooks_tests_and_crds_are_rendered_and_named() {
     let ready = helm.prepare(&chart).unwrap();
     let rendered = ready.render(&RenderOptions::default(), &Ctx::default()).unwrap();
     assert!(rendered.documents.contains("CustomResourceDefinition"));
-    let images = ready.images(&rendered).unwrap().images;
+    let images = ready.images(&rendered, &Ctx::default()).unwrap().images;
     assert_eq!(images.len(), 1);
     assert_eq!(images[0].hook.as_deref(), Some("test"));
     assert_eq!(images[0].template.as_deref(), Some("app/templates/tests/t.yaml"));
@@ -89,7 +89,10 @@ fn what_helm_refuses_is_said_with_the_file_and_a_remedy() {
     let gone =
         RenderOptions { values: vec!["https://h/values.yaml".into()], ..RenderOptions::default() };
     let err = rendered(&[], &gone).unwrap_err();
-    assert!(matches!(err, RenderError::Values { .. }), "a values file was fetched: {err}");
+    assert!(
+        matches!(err, RenderError::Chart(ChartError::Values { .. })),
+        "a values file was fetched: {err}"
+    );
 }
 
 #[test]
