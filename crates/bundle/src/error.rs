@@ -26,6 +26,8 @@ pub enum BundleError {
     Format { file: PathBuf, source: FormatError },
     #[error("{} is not the file that the root of the bundle names", file.display())]
     TableMismatch { file: PathBuf },
+    #[error("{}, which the root of the bundle names, is missing", file.display())]
+    TableMissing { file: PathBuf },
     #[error("{doing}")]
     Disk { doing: String, source: io::Error },
     #[error("`{0}` is no name for a bundle (lowercase letters, digits and `-`, at most 40)")]
@@ -148,6 +150,7 @@ impl Explain for BundleError {
             Self::Untrusted { .. }
             | Self::BadSignature { .. }
             | Self::TableMismatch { .. }
+            | Self::TableMissing { .. }
             | Self::BlobDamaged { .. }
             | Self::CutDiffers { .. }
             | Self::Damaged { .. }
@@ -191,7 +194,7 @@ impl Explain for BundleError {
                 "name the public key of whoever made the bundle with `--trust`"
             }
             Self::NoBundle { .. } => "name the folder that holds the volumes",
-            Self::BadSignature { .. } | Self::TableMismatch { .. } => {
+            Self::BadSignature { .. } | Self::TableMismatch { .. } | Self::TableMissing { .. } => {
                 "copy the file again from where the bundle was made"
             }
             Self::Key { .. } | Self::NoKey => "make a key with `airlift keygen`",

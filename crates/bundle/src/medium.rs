@@ -319,6 +319,9 @@ fn read_table(root: &Root, folders: &[PathBuf]) -> Result<Table, BundleError> {
                 return Table::parse(&bytes, root)
                     .map_err(|source| BundleError::Format { file, source });
             }
+            Ok(None) => {
+                last.get_or_insert(BundleError::TableMissing { file });
+            }
             Ok(_) | Err(BundleError::Format { source: FormatError::TooLarge { .. }, .. }) => {
                 last = Some(BundleError::TableMismatch { file });
             }

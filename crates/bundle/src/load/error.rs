@@ -22,7 +22,7 @@ pub enum LoadError {
     Manifest { registry: String, what: String, source: airlift_spec::oci::ManifestError },
     #[error("the state of stack `{stack}` in {registry} cannot be used")]
     State { registry: String, stack: String, source: ReceiptError },
-    #[error("others keep writing `{what}` in {registry}")]
+    #[error("`{what}` in {registry} is not what was written there a moment ago")]
     Contended { registry: String, what: String },
     #[error("the artifacts cannot be placed in the registry")]
     Placement(#[source] PlacementError),
@@ -57,7 +57,9 @@ impl Explain for LoadError {
             Self::State { source, .. } => source.help(),
             Self::Placement(source) => source.help(),
             Self::Store(source) => source.help(),
-            Self::Contended { .. } => Some("run it again when the other load is done".to_owned()),
+            Self::Contended { registry, .. } => Some(format!(
+                "run it again when no other load is running; if none is, {registry} does not keep what it takes"
+            )),
             Self::Thread(_) | Self::Cancelled => None,
         }
     }

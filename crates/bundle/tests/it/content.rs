@@ -161,3 +161,14 @@ fn a_root_or_table_with_one_bit_changed_opens_nothing() {
     }
     assert_eq!(open(&folder).root().name, "demo");
 }
+
+#[test]
+fn a_table_that_is_missing_is_not_called_another_one() {
+    let world = World::new().with("quay.io/a/b:1", &samples::image(1, &[10]));
+    let folder = world.create("out");
+    fs_err::remove_file(folder.join("demo.blobs")).unwrap();
+    let opened = airlift_bundle::TrustedBundle::open_all(&folder, &crate::world::trust());
+    let err = opened.unwrap_err();
+    assert!(matches!(&err, BundleError::TableMissing { .. }), "{err}");
+    assert_eq!(airlift_spec::Explain::class(&err).exit_code(), 5);
+}
