@@ -1,0 +1,5 @@
+//! Against real catalogs, where they lie.
+
+mod data;
+mod measure;
+mod read;
