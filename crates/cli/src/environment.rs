@@ -41,6 +41,11 @@ impl Environment {
         set.or_else(|| self.path("HOME").map(|home| home.join(below_home)))
     }
 
+    /// Where programs such as `helm` are looked for.
+    pub(crate) fn programs(&self) -> OsString {
+        self.path("PATH").unwrap_or_default().into_os_string()
+    }
+
     fn config_home(&self) -> Option<PathBuf> {
         self.folder("XDG_CONFIG_HOME", ".config")
     }

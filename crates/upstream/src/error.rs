@@ -2,6 +2,7 @@
 
 use std::io;
 
+use airlift_helm::{ChartError, RenderError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
 use airlift_spec::oci::ManifestError;
@@ -46,6 +47,14 @@ pub enum UpstreamError {
     Offline,
     #[error("`{kind}:` sources are not supported by this version of airlift")]
     Kind { kind: &'static str },
+    #[error("the package at `{address}` is {actual}, and its index says {expected}")]
+    Package { address: String, expected: Digest, actual: Digest },
+    #[error("`{reference}` made from `{from}` is not what the lock pins any more")]
+    Remade { reference: String, from: String },
+    #[error(transparent)]
+    Chart(ChartError),
+    #[error(transparent)]
+    Render(RenderError),
     #[error("failed to read the objects in `{path}`")]
     Scan { path: String, source: ScanError },
     /// A blob that another artifact wants too could not be brought.
@@ -69,8 +78,12 @@ impl Explain for UpstreamError {
             | Self::Offline
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
+            Self::Chart(source) => source.class(),
+            Self::Render(source) => source.class(),
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
+            | Self::Package { .. }
+            | Self::Remade { .. }
             | Self::Client { source: ClientError::Missing { .. }, .. }
             | Self::Unreadable { .. }
             | Self::Size { .. } => Class::Integrity,
@@ -92,6 +105,9 @@ impl Explain for UpstreamError {
             Self::Source { source, .. } => source.help(),
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
+            Self::Chart(source) => source.help(),
+            Self::Render(source) => source.help(),
+            Self::Remade { .. } => Some("run `airlift resolve --update`".to_owned()),
             Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),
             Self::Unpinned { .. } => {
                 Some("run `airlift resolve` where the registry can be reached".to_owned())

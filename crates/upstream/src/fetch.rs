@@ -18,6 +18,7 @@ use airlift_store::{Listing, Root, RootArtifact, Store, StoreError};
 use futures::StreamExt as _;
 
 use crate::local::LocalImage;
+use crate::made;
 use crate::origin::{Manifests, Origin};
 use crate::resolve::Upstream;
 use crate::{ArtifactFailure, UpstreamError, blocking};
@@ -305,6 +306,9 @@ impl Run<'_> {
         listing: &Arc<Listing>,
     ) -> Result<Reached, UpstreamError> {
         let reference: Arc<str> = artifact.reference.to_string().into();
+        if made::is_made(artifact) && !self.is_whole(artifact).await? {
+            made::again(artifact, self.upstream, self.ctx).await?;
+        }
         let origin = self.origin(artifact).await?;
         let manifests = Manifests {
             reference: &reference,
@@ -325,6 +329,16 @@ impl Run<'_> {
         reached.missing.sort_by_key(|blob| blob.digest);
         reached.missing.dedup_by_key(|blob| blob.digest);
         Ok(reached)
+    }
+
+    /// Whether the store has all of an artifact.
+    async fn is_whole(&self, artifact: &Artifact) -> Result<bool, UpstreamError> {
+        let (store, parts) = (self.upstream.store.clone(), parts(artifact));
+        let is_whole = move |part: &RootArtifact| {
+            let found = walk(part, &store)?;
+            Ok(found.missing.is_empty() && found.blobs.iter().all(|it| store.contains(&it.digest)))
+        };
+        blocking(move || parts.iter().try_fold(true, |all, part| Ok(all && is_whole(part)?))).await
     }
 
     /// Walks from a manifest until none that it leads to is missing.
@@ -361,7 +375,8 @@ impl Run<'_> {
     }
 
     async fn origin(&self, artifact: &Artifact) -> Result<Origin, UpstreamError> {
-        let Some(from) = artifact.from.clone() else {
+        // What is made here is in the store by now.
+        let Some(from) = artifact.from.clone().filter(|_| !made::is_made(artifact)) else {
             let repository = Repository::from(&artifact.reference);
             return Ok(Origin::Registry { client: self.upstream.client.clone(), repository });
         };

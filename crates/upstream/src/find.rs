@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_spec::lock::{Artifact, Because, Kind};
+use airlift_spec::lock::{Artifact, Because};
 use airlift_spec::stack::{CatalogSource, ChartPlace, Finder, FinderKind, Place, Stack};
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
 use crate::inputs::paths;
+use crate::made::is_made;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
 use crate::{ArtifactFailure, UpstreamError};
 
+mod chart;
 mod manifests;
 
 /// What one source found.
@@ -45,7 +47,7 @@ pub(crate) async fn all(
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    let run = Run { stack, before, inputs, digests, upstream, options };
+    let run = Run { stack, before, inputs, digests, upstream, options, ctx };
     let run = &run;
     let mut answers = futures::stream::iter(&stack.finders)
         .map(|finder| async move { (finder, run.one(finder).await) })
@@ -78,6 +80,7 @@ struct Run<'a> {
     digests: BTreeMap<String, Digest>,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
+    ctx: &'a Ctx,
 }
 
 impl Run<'_> {
@@ -93,10 +96,12 @@ impl Run<'_> {
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
-                manifests::find(wanted, finder, self.stack, self.upstream).await
+                manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
             FinderKind::Catalog(_) => Err(UpstreamError::Kind { kind: "catalog" }),
-            FinderKind::Chart(_) => Err(UpstreamError::Kind { kind: "chart" }),
+            FinderKind::Chart(wanted) => {
+                chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+            }
         };
         let found = found.map_err(|err| err.at(finder.line, &finder.written))?;
         Ok(Discovery { source: Some(source), ..found })
@@ -144,7 +149,8 @@ impl Run<'_> {
             })
             .collect();
         let said = before.findings.iter();
-        let said = said.filter(|finding| finding.reference.as_deref() == Some(key.as_str()));
+        let said =
+            said.filter(|it| it.object == key || it.reference.as_deref() == Some(key.as_str()));
         Discovery {
             source: None,
             wants,
@@ -172,11 +178,6 @@ impl Run<'_> {
 }
 
 const FAILED: &str = "not-looked-into";
-
-/// Whether the artifact was made here out of something else, and is not found under its name.
-fn is_made(artifact: &Artifact) -> bool {
-    matches!(artifact.kind, Kind::Catalog | Kind::Chart) && artifact.from.is_some()
-}
 
 /// Whether somebody has to be asked to look into the source.
 fn is_elsewhere(finder: &Finder) -> bool {

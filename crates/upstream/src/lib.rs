@@ -7,10 +7,12 @@ pub mod fetch;
 pub mod image;
 pub mod resolve;
 
+mod charts;
 mod error;
 mod find;
 mod inputs;
 mod local;
+mod made;
 mod origin;
 mod want;
 

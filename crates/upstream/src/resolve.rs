@@ -1,6 +1,7 @@
 //! `resolve`: a stack becomes a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Upstream {
     pub store: Store,
     /// The folder that relative paths of the stack start from.
     pub base: PathBuf,
+    /// Folders in which programs such as `helm` are looked for, as in `PATH`.
+    pub programs: OsString,
 }
 
 /// How [`resolve`] goes about it. The default moves no pin.

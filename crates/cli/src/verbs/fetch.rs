@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.lock),
+        programs: app.environment.programs(),
     };
     let brought = bring(&lock, &upstream, &args.transfer, app).await?;
     app.print(&brought)?;

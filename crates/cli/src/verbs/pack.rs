@@ -32,6 +32,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
+        programs: app.environment.programs(),
     };
     let options =
         ResolveOptions { update: update(&stack, args.update)?, ..ResolveOptions::default() };

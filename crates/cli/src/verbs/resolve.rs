@@ -67,6 +67,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
+        programs: app.environment.programs(),
     };
     if args.check_upstream {
         return look_upstream(&args.files, &upstream, app).await;

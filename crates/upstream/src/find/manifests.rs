@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
 use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
-use airlift_spec::{Finding, Reference};
+use airlift_spec::{Ctx, Finding, Reference};
 
 use super::Discovery;
+use crate::charts::file;
 use crate::inputs::files_below;
 use crate::local::{read_whole, wrong};
 use crate::resolve::Upstream;
@@ -24,10 +25,17 @@ pub(super) async fn find(
     finder: &Finder,
     stack: &Stack,
     upstream: &Upstream,
+    ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
     let path = match &wanted.place {
         Place::Path(path) | Place::Image(path) => upstream.base.join(path),
-        Place::Url(_) => return Err(UpstreamError::Kind { kind: "manifests: URL" }),
+        Place::Url(url) => {
+            let bytes = file(url, airlift_scan::MAX_BYTES, upstream, ctx).await?;
+            let read = parse(&bytes, url, String::new())?;
+            let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
+            gathered.add(&read);
+            return Ok(gathered.into_discovery());
+        }
     };
     let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
     for text in blocking(move || read(&path)).await? {
@@ -72,8 +80,12 @@ fn is_objects(path: &Path) -> bool {
 
 fn read_file(path: &Path, name: String) -> Result<Read, UpstreamError> {
     let bytes = read_whole(path, airlift_scan::MAX_BYTES as u64)?;
-    let documents = documents(&bytes)
-        .map_err(|source| UpstreamError::Scan { path: path.display().to_string(), source })?;
+    parse(&bytes, &path.display().to_string(), name)
+}
+
+fn parse(bytes: &[u8], path: &str, name: String) -> Result<Read, UpstreamError> {
+    let documents =
+        documents(bytes).map_err(|source| UpstreamError::Scan { path: path.to_owned(), source })?;
     Ok(Read { name, documents })
 }
 

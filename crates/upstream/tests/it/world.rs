@@ -1,5 +1,6 @@
 //! A registry, a store and a stack for one test.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use airlift_registry::client::{Client, ClientOptions, Tuning};
@@ -28,6 +29,7 @@ impl World {
             client: client(),
             store: Store::create(&folder.path().join("store")).unwrap(),
             base: folder.path().to_owned(),
+            programs: OsString::new(),
         };
         Self { registry: FakeRegistry::with(options), upstream, folder }
     }

@@ -1,0 +1,258 @@
+//! Charts, from wherever they are: a folder, a package, a repository, a registry.
+
+use std::path::Path;
+
+use airlift_helm::{Chart, Constraint, Dependency, Listing, Wanted, media_type, parse_version};
+use airlift_registry::client::Repository;
+use airlift_spec::stack::ChartPlace;
+use airlift_spec::{Ctx, Digest, Manifest, Reference};
+use bytes::Bytes;
+
+use crate::resolve::Upstream;
+use crate::{UpstreamError, blocking};
+
+/// How the `from` of a chart begins that no registry has.
+pub(crate) const CHART: &str = "chart:";
+
+/// Most bytes of a repository's index. The largest known to us have some 30 million.
+const MAX_INDEX_BYTES: usize = 256 << 20;
+
+/// Most bytes of a package, which Helm itself bounds as well.
+const MAX_PACKAGE_BYTES: usize = 100 << 20;
+
+/// Where a chart has its name that comes from this machine.
+const LOCAL: &str = "airlift.local/charts";
+
+/// A chart with all that it depends on, and where it came from.
+pub(crate) struct Got {
+    pub(crate) chart: Chart,
+    pub(crate) reference: Reference,
+    /// As the lock writes it; none where a registry has the chart under its reference.
+    pub(crate) from: Option<String>,
+}
+
+/// Brings charts.
+#[derive(Clone, Copy)]
+pub(crate) struct Charts<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) ctx: &'a Ctx,
+}
+
+impl Charts<'_> {
+    pub(crate) async fn get(
+        &self,
+        place: &ChartPlace,
+        version: Option<&str>,
+    ) -> Result<Got, UpstreamError> {
+        match place {
+            ChartPlace::Path(path) => self.on_disk(path).await,
+            ChartPlace::Oci(repository) => self.in_registry(repository, version).await,
+            ChartPlace::Repository { name, url } => self.in_repository(name, url, version).await,
+        }
+    }
+
+    /// The chart that the lock's `from` names, to be made once more.
+    pub(crate) async fn again(&self, from: &str) -> Result<Chart, UpstreamError> {
+        if from.contains("://") {
+            return self.package(from, None).await;
+        }
+        Ok(self.on_disk(from).await?.chart)
+    }
+
+    async fn on_disk(&self, path: &str) -> Result<Got, UpstreamError> {
+        let whole = self.upstream.base.join(path);
+        let chart = blocking(move || Chart::open(&whole)).await.map_err(UpstreamError::Chart)?;
+        let chart = self.with_dependencies(chart, Some(path)).await?;
+        let reference = named(LOCAL, &chart)?;
+        Ok(Got { chart, reference, from: Some(format!("{CHART}{path}")) })
+    }
+
+    async fn in_repository(
+        &self,
+        name: &str,
+        url: &str,
+        version: Option<&str>,
+    ) -> Result<Got, UpstreamError> {
+        let base = url.split('?').next().unwrap_or(url).trim_end_matches('/');
+        let index = url.replacen(base, &format!("{base}/index.yaml"), 1);
+        let index = index.trim_end_matches('/').to_owned();
+        let text = self.file(&index, MAX_INDEX_BYTES).await?;
+        let (name, wanted) = (name.to_owned(), asked(version));
+        let entry = blocking(move || {
+            let listing = Listing::read(&text, &index, &name)?;
+            listing.choose(&wanted).cloned()
+        });
+        let entry = entry.await.map_err(UpstreamError::Chart)?;
+        let mut failed = None;
+        for address in entry.addresses(url) {
+            if let Some(oci) = address.strip_prefix("oci://") {
+                let (repository, tag) = oci.rsplit_once(':').unwrap_or((oci, &entry.version));
+                return Box::pin(self.in_registry(repository, Some(tag))).await;
+            }
+            match self.package(&address, entry.digest).await {
+                Ok(chart) => {
+                    let reference = named(base, &chart)?;
+                    return Ok(Got { chart, reference, from: Some(format!("{CHART}{address}")) });
+                }
+                Err(err) if err.stops_everything() => return Err(err),
+                Err(err) => failed = failed.or(Some(err)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| UpstreamError::Absent { reference: url.to_owned() }))
+    }
+
+    async fn package(&self, address: &str, digest: Option<Digest>) -> Result<Chart, UpstreamError> {
+        let bytes = self.file(address, MAX_PACKAGE_BYTES).await?;
+        if let Some(expected) = digest.filter(|digest| !digest.matches(&bytes)) {
+            return Err(UpstreamError::Package {
+                address: address.to_owned(),
+                expected,
+                actual: Digest::of(&bytes),
+            });
+        }
+        let place = address.to_owned();
+        let read = blocking(move || Chart::from_package(bytes.to_vec(), place));
+        self.with_dependencies(read.await.map_err(UpstreamError::Chart)?, None).await
+    }
+
+    async fn in_registry(
+        &self,
+        repository: &str,
+        version: Option<&str>,
+    ) -> Result<Got, UpstreamError> {
+        let reference = self.tagged(repository, version).await?;
+        let client_error =
+            |source| UpstreamError::Client { reference: reference.to_string(), source };
+        let absent = || UpstreamError::Absent { reference: format!("oci://{reference}") };
+        let from = Repository::from(&reference);
+        let client = &self.upstream.client;
+        let found = client.manifest(&from, &reference.wanted(), self.ctx).await;
+        let found = found.map_err(client_error)?.ok_or_else(absent)?;
+        let manifest =
+            Manifest::parse(&found.bytes, Some(&found.media_type)).map_err(|source| {
+                let (reference, digest) = (reference.to_string(), found.digest);
+                UpstreamError::Manifest { reference, digest, source }
+            })?;
+        let is_package =
+            |layer: &&airlift_spec::Descriptor| layer.media_type == media_type::PACKAGE;
+        let package = manifest.blobs.iter().find(is_package).ok_or_else(|| {
+            let problem = "is no Helm chart: it has no layer of that type".to_owned();
+            UpstreamError::Local { path: format!("oci://{reference}"), problem, help: None }
+        })?;
+        let brought = client.fetch_into(&from, package, &self.upstream.store, self.ctx).await;
+        brought.map_err(client_error)?;
+        let (store, digest) = (self.upstream.store.clone(), package.digest);
+        let bytes = blocking(move || store.read(&digest, MAX_PACKAGE_BYTES as u64)).await;
+        let bytes = bytes.map_err(UpstreamError::StoreItself)?.ok_or_else(absent)?;
+        let place = format!("oci://{reference}");
+        let read = blocking(move || Chart::from_package(bytes, place));
+        let chart = read.await.map_err(UpstreamError::Chart)?;
+        Ok(Got { chart, reference, from: None })
+    }
+
+    /// The reference of the version that Helm would choose.
+    async fn tagged(
+        &self,
+        repository: &str,
+        version: Option<&str>,
+    ) -> Result<Reference, UpstreamError> {
+        let parse = |text: &str| {
+            text.parse::<Reference>().map_err(|err| UpstreamError::Local {
+                path: format!("oci://{text}"),
+                problem: format!("is no place of a chart: {err}"),
+                help: None,
+            })
+        };
+        // A whole version is its own tag, and nobody need be asked.
+        if let Some(exact) = version.filter(|version| parse_version(version).is_some()) {
+            return parse(&format!("{repository}:{}", exact.replace('+', "_")));
+        }
+        let named = parse(repository)?;
+        let tags = self.upstream.client.tags(&Repository::from(&named), self.ctx).await;
+        let tags =
+            tags.map_err(|source| UpstreamError::Client { reference: named.to_string(), source })?;
+        let constraint: Constraint =
+            version.unwrap_or("*").parse().map_err(UpstreamError::Chart)?;
+        let versions = tags
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|tag| parse_version(&tag.replace('_', "+")).map(|version| (version, tag)));
+        let newest = versions.filter(|(version, _)| constraint.takes(version)).max();
+        let (_, tag) = newest.ok_or_else(|| UpstreamError::Absent {
+            reference: format!("oci://{repository} in version {}", version.unwrap_or("*")),
+        })?;
+        parse(&format!("{repository}:{tag}"))
+    }
+
+    /// The chart with the charts that it names and does not bring. `folder` is where it lies on this machine.
+    async fn with_dependencies(
+        &self,
+        mut chart: Chart,
+        folder: Option<&str>,
+    ) -> Result<Chart, UpstreamError> {
+        let missing: Vec<Dependency> = chart.missing_dependencies().into_iter().cloned().collect();
+        for wanted in missing {
+            let got = Box::pin(self.dependency(&wanted, chart.place(), folder)).await?;
+            let package = got.chart.package().to_vec();
+            chart = chart.with_dependency(package).map_err(UpstreamError::Chart)?;
+        }
+        Ok(chart)
+    }
+
+    async fn dependency(
+        &self,
+        wanted: &Dependency,
+        of: &str,
+        folder: Option<&str>,
+    ) -> Result<Got, UpstreamError> {
+        let Dependency { name, version, repository, .. } = wanted;
+        let version = Some(version.as_str()).filter(|version| !version.is_empty());
+        if let Some(oci) = repository.strip_prefix("oci://") {
+            return self.in_registry(&format!("{oci}/{name}"), version).await;
+        }
+        if let (Some(path), Some(folder)) = (repository.strip_prefix("file://"), folder) {
+            let path = Path::new(folder).join(path).display().to_string();
+            return self.on_disk(&path).await;
+        }
+        if repository.contains("://") && !repository.starts_with("file:") {
+            return self.in_repository(name, repository, version).await;
+        }
+        Err(UpstreamError::Local {
+            path: of.to_owned(),
+            problem: format!("needs the chart `{name}` from `{repository}`, which is no address"),
+            help: Some("run `helm dependency build` in its folder".to_owned()),
+        })
+    }
+
+    async fn file(&self, address: &str, limit: usize) -> Result<Bytes, UpstreamError> {
+        file(address, limit, self.upstream, self.ctx).await
+    }
+}
+
+/// A file of a web server, which must be there.
+pub(crate) async fn file(
+    address: &str,
+    limit: usize,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Bytes, UpstreamError> {
+    let found = upstream.client.file(address, limit, ctx).await;
+    let reference = || address.to_owned();
+    let found = found.map_err(|source| UpstreamError::Client { reference: reference(), source })?;
+    found.ok_or_else(|| UpstreamError::Absent { reference: reference() })
+}
+
+fn asked(version: Option<&str>) -> Wanted {
+    version.map_or(Wanted::Latest, |version| Wanted::Version(version.to_owned()))
+}
+
+/// The name of a chart on the far side: below the address of its repository.
+fn named(base: &str, chart: &Chart) -> Result<Reference, UpstreamError> {
+    let base = base.split_once("://").map_or(base, |(_, rest)| rest).to_lowercase();
+    let name = format!("{base}/{}:{}", chart.metadata.name.to_lowercase(), chart.tag());
+    name.parse().map_err(|err| UpstreamError::Local {
+        path: name.clone(),
+        problem: format!("cannot be the name of a chart on the far side: {err}"),
+        help: None,
+    })
+}

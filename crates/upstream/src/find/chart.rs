@@ -1,0 +1,186 @@
+//! `chart:` sources: the chart itself, and the images of what it renders to.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use airlift_helm::{
+    Chart, ExploreOptions, Explored, Helm, Image, Images, RenderError, RenderOptions, Unrendered,
+};
+use airlift_scan::Doubt;
+use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
+use airlift_spec::stack::{ChartSource, Finder, Stack, Switches};
+use airlift_spec::{Ctx, Finding, Reference};
+
+use super::Discovery;
+use crate::charts::Charts;
+use crate::made;
+use crate::resolve::Upstream;
+use crate::want::Want;
+use crate::{UpstreamError, blocking};
+
+/// Looks into one chart.
+pub(super) async fn find(
+    wanted: &ChartSource,
+    finder: &Finder,
+    stack: &Stack,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Discovery, UpstreamError> {
+    let charts = Charts { upstream, ctx };
+    let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
+    let chart = got.chart;
+    let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());
+    let declared =
+        Because { from: finder.key(), path: String::new(), evidence: Evidence::Declared };
+    let mut discovery = Discovery::default();
+    let because = vec![declared];
+    if let Some(from) = got.from {
+        let from = Some(from);
+        let plain = Artifact::new(Kind::Chart, got.reference.clone());
+        let labelled = Artifact { name, version, from, because, ..plain };
+        discovery.made.push(made::chart(&chart, labelled, upstream).await?);
+    } else {
+        let want = Want::image(got.reference.clone(), finder.platforms(stack).clone());
+        discovery.wants.push(Want { kind: Kind::Chart, name, version, because, ..want });
+    }
+    let render = Render::new(wanted, upstream);
+    let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    let found = blocking(move || match Helm::find(None, &programs, &cancel) {
+        Ok(helm) => render.run(&helm, &chart, &cancel),
+        // Nothing of it is proven then.
+        Err(RenderError::Absent { .. }) => {
+            Ok(Found { unrendered: render.unrendered(&chart)?, ..Found::default() })
+        }
+        Err(err) => Err(err),
+    });
+    let found = found.await.map_err(UpstreamError::Render)?;
+    let parent = got.reference.to_string();
+    discovery.findings = found.findings(&finder.key());
+    for (image, note) in found.images {
+        let because = Because {
+            from: parent.clone(),
+            path: place(&image, &note),
+            evidence: Evidence::Rendered,
+        };
+        let want = Want::image(image.reference, finder.platforms(stack).clone());
+        discovery.wants.push(Want { because: vec![because], ..want });
+    }
+    Ok(discovery)
+}
+
+/// The template, the object and the field, with what had to be done to see it.
+fn place(image: &Image, note: &str) -> String {
+    let parts = [image.template.as_deref().unwrap_or(""), &image.path];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if note.is_empty() { parts.join(": ") } else { format!("{} ({note})", parts.join(": ")) }
+}
+
+/// How a chart is rendered.
+struct Render {
+    options: RenderOptions,
+    /// Further renders, each with more values files.
+    variants: Vec<RenderOptions>,
+    switches: Switches,
+}
+
+/// What the renders show.
+#[derive(Default)]
+struct Found {
+    /// Each with what had to be done to see it.
+    images: Vec<(Image, String)>,
+    /// What the switches show, where they were thrown.
+    explored: Option<Explored>,
+    doubts: Vec<Doubt>,
+    /// What the chart's files name, and no render shows.
+    unrendered: Vec<Unrendered>,
+    is_rendered: bool,
+}
+
+impl Render {
+    fn new(wanted: &ChartSource, upstream: &Upstream) -> Self {
+        let files = |names: &[String]| -> Vec<PathBuf> {
+            names.iter().map(|name| upstream.base.join(name)).collect()
+        };
+        let base = RenderOptions::default();
+        let options = RenderOptions {
+            release: wanted.release.clone().unwrap_or(base.release),
+            namespace: wanted.namespace.clone().unwrap_or(base.namespace),
+            values: files(&wanted.values),
+            kube_version: wanted.kube_version.clone(),
+            api_versions: wanted.api_versions.clone(),
+            ..RenderOptions::default()
+        };
+        let variant = |names: &Vec<String>| RenderOptions {
+            values: options.values.iter().cloned().chain(files(names)).collect(),
+            ..options.clone()
+        };
+        let variants = wanted.variants.iter().map(variant).collect();
+        Self { options, variants, switches: wanted.switches }
+    }
+
+    fn run(&self, helm: &Helm, chart: &Chart, ctx: &Ctx) -> Result<Found, RenderError> {
+        let renderer = helm.prepare(chart)?;
+        let limits = ExploreOptions::default();
+        let mut found = Found::default();
+        if self.switches == Switches::Ignore {
+            let objects = renderer.render(&self.options, ctx)?;
+            found.add(renderer.images(&objects, ctx)?, "");
+        } else {
+            let mut explored = renderer.explore(&self.options, &limits, ctx)?;
+            found.add(std::mem::take(&mut explored.images), "");
+            if self.switches == Switches::Include {
+                let gated = explored.gated.drain(..);
+                found
+                    .images
+                    .extend(gated.map(|it| (it.image.clone(), format!("with {}", it.gate()))));
+            }
+            found.explored = Some(explored);
+        }
+        for (number, variant) in (1..).zip(renderer.variants(&self.variants, &limits, ctx)) {
+            found.add(variant?, &format!("variant {number}"));
+        }
+        found.unrendered = self.unrendered(chart)?;
+        found.forget_rendered();
+        Ok(found)
+    }
+}
+
+impl Render {
+    /// What the chart's files name.
+    fn unrendered(&self, chart: &Chart) -> Result<Vec<Unrendered>, RenderError> {
+        let values = chart.values_with(&self.options.values).map_err(RenderError::Chart)?;
+        chart.unrendered(&values).map_err(RenderError::Chart)
+    }
+}
+
+impl Found {
+    /// What a render shows needs no other proof.
+    fn forget_rendered(&mut self) {
+        self.is_rendered = true;
+        let gated = self.explored.iter().flat_map(|explored| &explored.gated);
+        let known: BTreeSet<&Reference> = self
+            .images
+            .iter()
+            .map(|(image, _)| &image.reference)
+            .chain(gated.map(|gated| &gated.image.reference))
+            .collect();
+        self.unrendered.retain(|it| !known.contains(&it.reference));
+    }
+
+    fn add(&mut self, images: Images, note: &str) {
+        self.images.extend(images.images.into_iter().map(|image| (image, note.to_owned())));
+        self.doubts.extend(images.doubts);
+    }
+
+    /// What is worth telling about the source with the key `key`.
+    fn findings(&self, key: &str) -> Vec<Finding> {
+        let switched = self.explored.iter().flat_map(|explored| explored.findings(key));
+        let doubts = self.doubts.iter().map(|doubt| doubt.finding(key).of(key));
+        let unrendered = self.unrendered.iter().map(|it| it.finding(key));
+        let message = "there is no `helm` program on the PATH, so that nothing proves which images it \
+                       asks for; install Helm 4 (or 3), and resolve with `--update`";
+        let not_rendered =
+            (!self.is_rendered).then(|| Finding::error("not-rendered", key, message));
+        switched.chain(doubts).chain(unrendered).chain(not_rendered).collect()
+    }
+}
