@@ -1,13 +1,24 @@
 //! OLM's file-based catalogs as values: read, filtered, completed, checked, and written again. No network.
 //!
-//! [`read`] makes a [`Catalog`] of a folder or of named streams.
+//! In the order of use: [`read`] makes a [`Catalog`] of a folder or of named streams; [`filter()`] says what of it
+//! stays, a [`Choice`] of names; [`Catalog::keep`] makes it so.
 
 pub mod bundle;
 pub mod catalog;
+pub mod choice;
 pub mod document;
+pub mod filter;
+mod graph;
+mod near;
 pub mod read;
+pub mod version;
 
 pub use bundle::{Gvk, ManifestError, RelatedImage};
 pub use catalog::{Bundle, Catalog, Channel, Entry, Package};
+pub use choice::{Choice, Kept};
 pub use document::Document;
+pub use filter::{
+    ChannelSelection, FilterError, Filtered, Mode, PackageSelection, Selection, filter,
+};
 pub use read::{ReadError, Reader, Wanted};
+pub use version::{ParseRangeError, Range};

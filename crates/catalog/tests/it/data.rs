@@ -9,13 +9,10 @@ pub(crate) fn data(name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let beside = [root.join("../shared/data"), root.join("../../shared/data")];
     let found = told.into_iter().chain(beside).find(|path| path.is_dir());
-    match found {
-        Some(folder) => Some(folder.join(name)),
-        None => {
-            println!("SKIPPED: no data beside the repository, and AIRLIFT_DATA is not set");
-            None
-        }
+    if found.is_none() {
+        println!("SKIPPED: no data beside the repository, and AIRLIFT_DATA is not set");
     }
+    Some(found?.join(name))
 }
 
 /// The roots of all catalogs.
