@@ -49,17 +49,45 @@ pub(crate) fn takes_part(key: &str) -> bool {
 
 /// Puts the fields of `map` together; `says` is what the name of the map itself tells, `hub` what holds around it.
 pub(crate) fn join(map: &Map<String, Value>, says: Says, hub: Hub<'_>) -> Parts {
-    let image = first(map, IMAGES).filter(|image| !image.contains("://"));
+    let is_number = |(key, value): &(&String, &Value)| takes_part(key) && value.is_number();
+    if !map.iter().any(|field| is_number(&field)) {
+        return join_texts(map, says, hub);
+    }
+    let is_rounded = map.iter().filter(is_number).any(|(_, value)| value.is_f64());
+    let text = |value: &Value| {
+        if value.is_number() { Value::String(value.to_string()) } else { value.clone() }
+    };
+    let texts = map.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    match join_texts(&texts, says, hub) {
+        Parts::Whole(mut images) if is_rounded => {
+            let why = "its tag is a number, which has lost its last zeros, if it had any";
+            Parts::Short { text: images.swap_remove(0), why }
+        }
+        parts => parts,
+    }
+}
+
+fn join_texts(map: &Map<String, Value>, says: Says, hub: Hub<'_>) -> Parts {
+    let named = if says > Says::Nothing { first(map, &["name"]) } else { None };
+    let is_link = |image: &&str| image.contains("://");
+    let image = first(map, IMAGES).filter(|image| !is_link(image));
     if image.is_some_and(is_whole) {
         return Parts::None;
     }
     let repository = REPOSITORIES.iter().find(|key| map.contains_key(**key));
     match (repository, image) {
         (Some(key), Some(image)) => with_image(map, text(map, key), image),
-        (Some(key), None) => without_image(map, text(map, key), says),
+        (Some(key), None) => match named.filter(|_| has_version(map)) {
+            Some(name) => with_image(map, text(map, key), name),
+            None => without_image(map, text(map, key), says),
+        },
         (None, Some(image)) => bare(map, image, hub),
-        (None, None) => kustomized(map),
+        (None, None) => by_name(map, named),
     }
+}
+
+fn has_version(map: &Map<String, Value>) -> bool {
+    TAGS.iter().chain(DIGESTS).any(|key| map.contains_key(*key))
 }
 
 /// `repository`, `image`, and a version: all three or none.
@@ -85,8 +113,7 @@ fn with_image(map: &Map<String, Value>, repository: &str, image: &str) -> Parts 
 fn without_image(map: &Map<String, Value>, repository: &str, says: Says) -> Parts {
     let registry = first(map, REGISTRIES);
     let is_image = says > Says::Nothing || registry.is_some();
-    let has_tag = TAGS.iter().chain(DIGESTS).any(|key| map.contains_key(*key));
-    if repository.is_empty() || repository.contains("://") || !(is_image || has_tag) {
+    if repository.is_empty() || repository.contains("://") || !(is_image || has_version(map)) {
         return Parts::None;
     }
     // `repo` and `tag` alone also describe sources: only a name with a host is an image's.
@@ -104,8 +131,7 @@ fn bare(map: &Map<String, Value>, image: &str, around: Hub<'_>) -> Parts {
     if let (false, Some(hub), Some(tag)) = (image.contains('/'), inside.hub, inside.tag) {
         return Parts::Whole(vec![put(&format!("{hub}/{image}"), tag)]);
     }
-    let has_tag = TAGS.iter().chain(DIGESTS).any(|key| !text(map, key).is_empty());
-    if has_tag {
+    if has_version(map) {
         return versioned(map, image, false);
     }
     if let (Some(registry), false) = (first(map, REGISTRIES), image.contains('/')) {
@@ -117,11 +143,15 @@ fn bare(map: &Map<String, Value>, image: &str, around: Hub<'_>) -> Parts {
     Parts::None
 }
 
-/// An entry of a kustomization's `images`, which changes the tag of a name and nothing else.
-fn kustomized(map: &Map<String, Value>) -> Parts {
-    let is_entry = map.contains_key("newTag") || (map.contains_key("digest") && map.len() == 2);
-    match first(map, &["name"]) {
-        Some(name) if is_entry && name.contains('/') => versioned(map, name, false),
+/// `name` and `tag` in a map whose name says image, or an entry of a kustomization's `images`, which has `newTag`.
+fn by_name(map: &Map<String, Value>, named: Option<&str>) -> Parts {
+    let is_entry = map.contains_key("newTag");
+    let Some(name) = named.or_else(|| first(map, &["name"]).filter(|_| is_entry)) else {
+        return Parts::None;
+    };
+    match first(map, REGISTRIES) {
+        Some(registry) if has_version(map) => versioned(map, &format!("{registry}/{name}"), false),
+        None if has_version(map) && name.contains('/') => versioned(map, name, false),
         _ => Parts::None,
     }
 }
@@ -205,6 +235,14 @@ mod tests {
             &["quay.io/c/d:2"],
         );
         nothing(r#"{"name":"quay.io/a/b","newTag":"2"}"#, &["quay.io/a/b:2"]);
+        image(r#"{"name":"quay.io/a/b","tag":"2"}"#, &["quay.io/a/b:2"]);
+        image(
+            r#"{"registry":"quay.io","repository":"a","name":"b","tag":"2"}"#,
+            &["quay.io/a/b:2"],
+        );
+        image(r#"{"repository":"a/b","tag":15}"#, &["a/b:15"]);
+        image(r#"{"repository":"a/b","tag":1.1}"#, &["short a/b:1.1"]);
+        nothing(r#"{"image":"quay.io/a/b","tag":""}"#, &["short quay.io/a/b"]);
     }
 
     #[test]

@@ -31,7 +31,10 @@ const SPEAKS_ON: &[&str] = &["value", "default", "options", "values", "reference
 /// Finds the images that `object`, one Kubernetes object, will ask for.
 pub fn scan(object: &Value) -> Scan {
     let mut walk = Walk::new(label(object));
-    walk.object(object);
+    match object {
+        Value::Object(object) => walk.object(object),
+        other => walk.value("", other, walk.place()),
+    }
     walk.finish()
 }
 
@@ -80,6 +83,11 @@ pub(crate) struct Walk {
 }
 
 impl Place<'_> {
+    /// The keys of a `ConfigMap` are file names: none of them says prose.
+    fn is_data(&self) -> bool {
+        self.shape_proves && !self.is_annotation()
+    }
+
     pub(crate) fn is_annotation(&self) -> bool {
         self.evidence == Evidence::Annotation
     }
@@ -123,12 +131,12 @@ impl Walk {
     }
 
     /// An object, at the root or inside a text or a list.
-    pub(crate) fn object(&mut self, object: &Value) {
+    fn object(&mut self, object: &Map<String, Value>) {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let was_wasm = std::mem::replace(&mut self.is_wasm, kind == "WasmPlugin");
         let was_pod = std::mem::replace(&mut self.is_pod, kind == "Pod");
         if kind == "CustomResourceDefinition" {
-            self.schema(object, "");
+            object.iter().for_each(|(key, value)| self.at(key, |walk| walk.schema(value, key)));
         } else if template::is_template(object) {
             self.fields(&template::resolve(object), kind);
         } else {
@@ -141,7 +149,7 @@ impl Walk {
     /// A document inside a text. The name of the field that holds the text speaks on for a plain list in it.
     pub(crate) fn embedded_value(&mut self, value: &Value, place: Place<'_>) {
         match value {
-            Value::Object(_) => self.object(value),
+            Value::Object(map) if map.contains_key("kind") => self.object(map),
             _ => self.value(
                 "",
                 value,
@@ -156,10 +164,9 @@ impl Walk {
         self.text(value, Place { says, evidence, shape_proves: true, ..self.place() });
     }
 
-    fn fields(&mut self, object: &Value, kind: &str) {
-        let Value::Object(fields) = object else { return self.value("", object, self.place()) };
+    fn fields(&mut self, fields: &Map<String, Value>, kind: &str) {
         if !fields.contains_key("kind") || !fields.contains_key("apiVersion") {
-            return self.value("", object, self.place());
+            return self.map(fields, self.place());
         }
         for (key, value) in fields {
             match (key.as_str(), kind) {
@@ -254,17 +261,18 @@ impl Walk {
         let is_object =
             map.contains_key("apiVersion") && map.get("kind").is_some_and(Value::is_string);
         if is_object && map.contains_key("metadata") {
-            return self.object(&Value::Object(map.clone()));
+            return self.object(map);
         }
-        if let Some((name, value)) = named_value(map) {
-            return self.variable(name, value, map);
+        if let Some((name, key, value)) = named_value(map) {
+            return self.variable(name, key, value, map);
         }
         let hub = place.hub.within(map);
         let joined = parts::join(map, place.says, place.hub);
         let is_joined = joined != Parts::None;
         self.joined(joined);
         for (key, value) in map {
-            if names::is_unread(key) || (is_joined && value.is_string() && parts::takes_part(key)) {
+            let is_prose = !place.is_data() && names::is_unread(key);
+            if is_prose || (is_joined && value.is_string() && parts::takes_part(key)) {
                 continue;
             }
             let inner = self.field(key, map, Place { hub, ..place });
@@ -316,7 +324,7 @@ impl Walk {
     }
 
     /// `{name: X, value: Y}`: a variable, a parameter, a setting.
-    fn variable(&mut self, name: &str, value: &str, map: &Map<String, Value>) {
+    fn variable(&mut self, name: &str, key: &str, value: &str, map: &Map<String, Value>) {
         self.variables.insert(name.to_owned(), value.to_owned());
         let place = Place {
             says: names::says(name),
@@ -324,12 +332,11 @@ impl Walk {
             shape_proves: true,
             ..self.place()
         };
-        self.at("value", |walk| walk.text(value, place));
-        for (key, value) in map.iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "value"))
-        {
-            if !names::is_unread(key) {
-                self.at(key, |walk| walk.value(key, value, walk.place()));
-            }
+        self.at(key, |walk| walk.text(value, place));
+        let is_told = |other: &str| other == "name" || other == key || names::is_unread(other);
+        for (key, value) in map.iter().filter(|(key, _)| !is_told(key)) {
+            let inner = self.field(key, map, self.place());
+            self.at(key, |walk| walk.value(key, value, inner));
         }
     }
 
@@ -339,7 +346,7 @@ impl Walk {
         if text.is_empty() {
             return;
         }
-        if text.contains('\n') || text.starts_with(['{', '[']) {
+        if whole.contains('\n') || text.starts_with(['{', '[']) {
             return text::embedded(self, whole, place);
         }
         let bare = shape::without_scheme(text);
@@ -465,8 +472,10 @@ fn is_flag(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-fn named_value(map: &Map<String, Value>) -> Option<(&str, &str)> {
-    Some((map.get("name")?.as_str()?, map.get("value")?.as_str()?))
+/// The name, and the field that holds the value, of `{name: …, value: …}`.
+fn named_value(map: &Map<String, Value>) -> Option<(&str, &'static str, &str)> {
+    let (key, value) = ["value", "default"].iter().find_map(|key| Some((*key, map.get(*key)?)))?;
+    Some((map.get("name")?.as_str()?, key, value.as_str()?))
 }
 
 #[cfg(test)]

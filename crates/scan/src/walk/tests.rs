@@ -185,3 +185,18 @@ fn what_is_no_image_is_not_found() {
     );
     check("kind: Secret\napiVersion: v1\ndata: {image: cXVheS5pby9h}\n", &[]);
 }
+
+#[test]
+fn what_stands_beside_a_value_is_read_as_well() {
+    check(
+        "a: [{name: X, value: y, image: b/c:1}, {name: image, default: d/e:2}]\n",
+        &["CustomField b/c:1 a[0].image", "Env d/e:2 a[1].default"],
+    );
+    check(
+        "kind: ConfigMap\napiVersion: v1\ndata:\n  examples: |\n    image: a/b:1\n  images.json: '{\"x\": \"c/d:2\"}'\n",
+        &[
+            "ConfigMapYaml a/b:1 data.examples > image",
+            "ConfigMapJson c/d:2 data[\"images.json\"] > x",
+        ],
+    );
+}
