@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy, Options};
 
 use crate::ScanError;
+use crate::mend::mend;
 
 /// Most bytes of one stream. The largest render known to us has ten million.
 pub const MAX_BYTES: usize = 256 << 20;
@@ -129,31 +130,41 @@ fn split(text: &str) -> Vec<(u64, &str)> {
 }
 
 fn yaml_document(first: u64, text: &str) -> Result<Read, ScanError> {
-    let line = |err: &serde_saphyr::Error| {
-        first - 1 + err.location().map_or(1, |place| place.line().max(1))
+    let err = match lenient(first, text) {
+        Ok(read) => return Ok(read),
+        Err(err) => err,
     };
-    let twice = match serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error))
-    {
+    if let Some(Ok(read)) = mend(text).map(|mended| lenient(first, &mended)) {
+        return Ok(read);
+    }
+    let line = line(first, &err);
+    if is_tab_at(text, line - first) {
+        return Err(ScanError::Tab { line });
+    }
+    if text.contains("{{") {
+        return Err(ScanError::Template { line });
+    }
+    Err(ScanError::Yaml { line, reason: err.without_snippet().to_string() })
+}
+
+/// Kubernetes' own reader takes the last of several values; whoever applies this file meets the same object.
+fn lenient(first: u64, text: &str) -> Result<Read, serde_saphyr::Error> {
+    let read = |keys| serde_saphyr::from_str_with_options(text, options(keys));
+    let err = match read(DuplicateKeyPolicy::Error) {
         Ok(value) => return Ok((first, value, Vec::new())),
         Err(err) => err,
     };
-    // Kubernetes' own reader takes the last of several; whoever applies this file meets the same object.
-    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = twice.without_snippet()
-        && let Ok(value) =
-            serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::LastWins))
-    {
-        let key = key.as_deref().unwrap_or("a key");
-        let message = format!("`{key}` stands twice; the last one counts");
-        return Ok((first, value, vec![Remark { line: line(&twice), message }]));
-    }
-    let at = line(&twice);
-    if is_tab_at(text, at - first) {
-        return Err(ScanError::Tab { line: at });
-    }
-    if text.contains("{{") {
-        return Err(ScanError::Template { line: at });
-    }
-    Err(ScanError::Yaml { line: at, reason: twice.without_snippet().to_string() })
+    let serde_saphyr::Error::DuplicateMappingKey { key, .. } = err.without_snippet() else {
+        return Err(err);
+    };
+    let key = key.as_deref().unwrap_or("a key");
+    let message = format!("`{key}` stands twice; the last one counts");
+    let remark = Remark { line: line(first, &err), message };
+    Ok((first, read(DuplicateKeyPolicy::LastWins)?, vec![remark]))
+}
+
+fn line(first: u64, err: &serde_saphyr::Error) -> u64 {
+    first - 1 + err.location().map_or(1, |place| place.line().max(1))
 }
 
 fn is_tab_at(text: &str, line: u64) -> bool {

@@ -10,6 +10,7 @@
 mod documents;
 mod error;
 pub mod knowledge;
+mod mend;
 mod names;
 mod parts;
 mod shape;

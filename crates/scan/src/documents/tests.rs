@@ -69,3 +69,15 @@ fn an_alias_bomb_is_refused() {
     let text = tens("a", "x") + &more.concat();
     assert!(refused(&text).contains("not YAML"), "{}", refused(&text));
 }
+
+#[test]
+fn what_go_reads_and_a_strict_reader_refuses_is_read_all_the_same() {
+    let text = "a:\n  b: 'more\n  words'\n  c: |##why\n    d\n";
+    assert_eq!(objects(text), [(1, r#"{"a":{"b":"more words","c":"d\n"}}"#.to_owned())]);
+}
+
+#[test]
+fn a_large_text_that_aliases_repeat_is_refused() {
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(50_000));
+    assert!(refused(&text).contains("not YAML"), "{}", refused(&text));
+}

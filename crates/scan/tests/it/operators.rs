@@ -117,3 +117,23 @@ fn embedded_manifests_are_read_to_the_end_and_every_line_of_parameters_is_found(
         assert!(found.len() > 50);
     }
 }
+
+/// Generators write them, some with a line that a strict reader refuses; nothing in a schema is an image.
+#[test]
+fn definitions_of_resources_are_read_and_hold_no_images() {
+    let Some(folder) = data("crds") else { return };
+    let (mut definitions, mut doubts) = (0, BTreeSet::new());
+    for path in files(&folder, &["yaml"]) {
+        let documents = documents(&fs_err::read(&path).unwrap())
+            .unwrap_or_else(|err| panic!("{}: {err}", path.display()));
+        let is_definition = |object: &&Value| object["kind"] == "CustomResourceDefinition";
+        for object in documents.iter().map(|document| &document.object).filter(is_definition) {
+            let scan = scan(object);
+            assert_eq!(scan.images, [], "{}", path.display());
+            doubts.extend(scan.doubts.into_iter().map(|doubt| doubt.text));
+            definitions += 1;
+        }
+    }
+    println!("{definitions} definitions without an image; defaults in doubt: {doubts:?}");
+    assert!(definitions > 300);
+}
