@@ -16,8 +16,8 @@ use crate::mend::mend;
 /// Most bytes of one stream. The largest render known to us has ten million.
 pub const MAX_BYTES: usize = 256 << 20;
 
-/// Deeper than any schema, and shallow enough for every stack: `serde_json`'s own bound.
-const MAX_DEPTH: usize = 127;
+/// Deeper than any schema known to us, and shallow enough for the stack of a thread: the reader calls itself.
+const MAX_DEPTH: usize = 64;
 
 /// Nodes and events of one document. A catalog's largest object has a hundredth of it.
 const MAX_NODES: usize = 4_000_000;

@@ -9,6 +9,9 @@
 
 mod documents;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod knowledge;
 mod mend;
 mod names;

@@ -77,7 +77,7 @@ fn join_texts(map: &Map<String, Value>, says: Says, hub: Hub<'_>) -> Parts {
     let repository = REPOSITORIES.iter().find(|key| map.contains_key(**key));
     match (repository, image) {
         (Some(key), Some(image)) => with_image(map, text(map, key), image),
-        (Some(key), None) => match named.filter(|_| has_version(map)) {
+        (Some(key), None) => match named.filter(|_| *key != "newName" && has_version(map)) {
             Some(name) => with_image(map, text(map, key), name),
             None => without_image(map, text(map, key), says),
         },
@@ -235,6 +235,7 @@ mod tests {
             &["quay.io/c/d:2"],
         );
         nothing(r#"{"name":"quay.io/a/b","newTag":"2"}"#, &["quay.io/a/b:2"]);
+        image(r#"{"name":"a/b","newName":"quay.io/c/d","newTag":"2"}"#, &["quay.io/c/d:2"]);
         image(r#"{"name":"quay.io/a/b","tag":"2"}"#, &["quay.io/a/b:2"]);
         image(
             r#"{"registry":"quay.io","repository":"a","name":"b","tag":"2"}"#,

@@ -8,7 +8,7 @@ use crate::walk::{Place, Walk};
 use crate::{Evidence, Scan, documents};
 
 /// Texts in texts in texts. `alm-examples` with a ConfigMap with JSON is three deep.
-const MAX_DEPTH: u8 = 6;
+const MAX_DEPTH: u8 = 4;
 
 /// Finds the images in a text that is no object: a `params.env`, a script. `label` begins each path.
 pub fn scan_text(label: &str, text: &str) -> Scan {
@@ -20,18 +20,24 @@ pub fn scan_text(label: &str, text: &str) -> Scan {
 /// Looks into a text that stands in a field.
 pub(crate) fn embedded(walk: &mut Walk, text: &str, place: Place<'_>) {
     if walk.depth == MAX_DEPTH {
-        return walk.doubt_within(text);
+        let begin: String = text.chars().take(80).collect();
+        return walk.doubt(&begin, "a text in a text in a text, deeper than anybody looks");
     }
     let (values, evidence) = read(text);
-    if values.is_empty() {
-        return lines(walk, text);
-    }
     let evidence = if place.is_annotation() { Evidence::Annotation } else { evidence };
-    let was_inside = walk.inside.replace(evidence);
     walk.depth += 1;
-    walk.at_mark(" > ", |walk| values.iter().for_each(|value| walk.embedded_value(value, place)));
+    if values.is_empty() {
+        lines(walk, text);
+    } else {
+        let was_inside = walk.inside.replace(evidence);
+        walk.at_mark(" > ", |walk| {
+            for value in &values {
+                walk.embedded_value(value, place);
+            }
+        });
+        walk.inside = was_inside;
+    }
     walk.depth -= 1;
-    walk.inside = was_inside;
 }
 
 /// The maps and lists that the text is made of; none where it is something else.

@@ -200,3 +200,19 @@ fn what_stands_beside_a_value_is_read_as_well() {
         ],
     );
 }
+
+/// Each text may be as deep as its reader allows, and they stand in each other.
+#[test]
+fn the_deepest_texts_in_texts_fit_on_a_stack() {
+    let nest = |inner: &str| {
+        let inner = serde_json::to_string(inner).unwrap();
+        format!("{}{inner}{}", "[{\"a\":".repeat(60), "}]".repeat(60))
+    };
+    let mut text = "a/b:1".to_owned();
+    for _ in 0..6 {
+        text = nest(&text);
+    }
+    let document = documents(text.as_bytes()).unwrap().remove(0);
+    let Scan { images, doubts } = scan(&document.object);
+    assert_eq!((images.len(), doubts.len()), (0, 1), "{doubts:?}");
+}
