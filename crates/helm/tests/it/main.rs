@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod carried;
 mod explore;
 mod released;
 mod render;
