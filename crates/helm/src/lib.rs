@@ -5,6 +5,7 @@
 
 mod chart;
 mod error;
+mod kustomize;
 mod process;
 mod render;
 mod repository;
@@ -15,6 +16,7 @@ mod yaml;
 
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
+pub use kustomize::{Kustomize, KustomizeError, Remote, remotes};
 pub use render::{Helm, Image, Images, RenderError, RenderOptions, Rendered, Renderer};
 pub use repository::{Entry, Listing, Wanted, index};
 pub use switch::{ExploreOptions, Explored, Gated, Switch};

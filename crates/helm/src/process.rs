@@ -15,6 +15,9 @@ pub(crate) const MAX_OUTPUT_BYTES: u64 = 256 << 20;
 /// How long it takes at most until a cancellation is noticed.
 const NOTICE: Duration = Duration::from_millis(100);
 
+/// A proxy that takes no connections: no server listens on this port.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 /// How a program ended, and what it said.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -42,8 +45,9 @@ pub(crate) fn isolated(program: &Path, scratch: &Path) -> Command {
     for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HELM_PLUGINS"] {
         command.env(name, scratch);
     }
-    // No cluster is asked, even if a version of the program would.
+    // Neither a cluster nor the network is asked, even if a version of the program would.
     command.env("KUBECONFIG", scratch.join("no-cluster"));
+    command.env("HTTP_PROXY", NOWHERE).env("HTTPS_PROXY", NOWHERE);
     command
 }
 
@@ -145,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_environment_leaks_in() {
+    fn nothing_of_the_environment_leaks_in_and_no_network_is_reached() {
         let scratch = tempfile::tempdir().unwrap();
         let mut command = isolated(Path::new("/usr/bin/env"), scratch.path());
         let ran = run(&mut command, Duration::from_mins(1), &Ctx::default()).unwrap();
         let at = scratch.path().display().to_string();
         let lines = String::from_utf8(ran.stdout).unwrap();
-        assert!(lines.lines().all(|line| line.contains(&at)), "{lines}");
+        assert!(lines.lines().all(|line| line.contains(&at) || line.ends_with(NOWHERE)), "{lines}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod carried;
 mod explore;
+mod kustomize;
 mod released;
 mod render;
 mod world;
