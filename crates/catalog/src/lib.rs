@@ -1,11 +1,12 @@
 //! OLM's file-based catalogs as values: read, filtered, completed, checked, and written again. No network.
 //!
 //! In the order of use: [`read`] makes a [`Catalog`] of a folder or of named streams; [`filter()`] says what of it
-//! stays, a [`Choice`] of names; [`Catalog::keep`] makes it so.
+//! stays, a [`Choice`] of names; [`depend()`] adds what the chosen bundles require; [`Catalog::keep`] makes it so.
 
 pub mod bundle;
 pub mod catalog;
 pub mod choice;
+pub mod depend;
 pub mod document;
 pub mod filter;
 mod graph;
@@ -16,6 +17,7 @@ pub mod version;
 pub use bundle::{Gvk, ManifestError, RelatedImage};
 pub use catalog::{Bundle, Catalog, Channel, Entry, Package};
 pub use choice::{Choice, Kept};
+pub use depend::{Addition, DependError, Dependencies, Link, Offer, Requirement, depend};
 pub use document::Document;
 pub use filter::{
     ChannelSelection, FilterError, Filtered, Mode, PackageSelection, Selection, filter,

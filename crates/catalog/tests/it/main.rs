@@ -7,6 +7,7 @@
 )]
 
 mod data;
+mod depend;
 mod filter;
 mod measure;
 mod read;

@@ -54,10 +54,10 @@ fn measure_reading() {
         measure(&format!("{name}, one package streamed"), || stream(&root, &one));
         measure(&format!("{name}, streamed whole"), || stream(&root, &Wanted::All));
         measure(&format!("{name}, one package read"), || {
-            drop(Catalog::read_dir(&root, &one).unwrap())
+            drop(Catalog::read_dir(&root, &one).unwrap());
         });
         measure(&format!("{name}, read whole"), || {
-            drop(Catalog::read_dir(&root, &Wanted::All).unwrap())
+            drop(Catalog::read_dir(&root, &Wanted::All).unwrap());
         });
     }
 }

@@ -161,11 +161,12 @@ fn a_document_that_is_none_is_named_by_file_and_line() {
 fn hostile_depth_and_aliases_end_in_an_error() {
     let open = "[".repeat(100_000);
     let braces = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
-    let mut bomb = "schema: s\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..9 {
+    let level = |level: usize| {
         let list = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb += &format!("a{level}: &a{level} [{list}]\n");
-    }
+        format!("a{level}: &a{level} [{list}]\n")
+    };
+    let levels: String = (1..9).map(level).collect();
+    let bomb = format!("schema: s\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{levels}");
     for text in [format!("schema: s\na: {open}\n"), braces, bomb] {
         let err = values(text.as_bytes()).unwrap_err();
         assert!(err.starts_with("f:") && err.len() < 500, "{err}");
