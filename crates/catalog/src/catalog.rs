@@ -7,6 +7,7 @@ use semver::Version;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::graph::Graph;
 use crate::{Document, ReadError};
 
 /// What was read of a catalog, by package.
@@ -128,6 +129,30 @@ impl Catalog {
         self.packages
             .values()
             .flat_map(|package| package.bundles.values().map(move |bundle| (package, bundle)))
+    }
+}
+
+impl Package {
+    pub fn description(&self) -> &str {
+        self.document.text("description")
+    }
+
+    /// The bundle that a channel offers; nothing if the channel has not exactly one head.
+    pub fn head(&self, channel: &str) -> Option<&Bundle> {
+        let channel = self.channels.get(channel)?;
+        self.bundles.get(Graph::new(channel).ok()?.head())
+    }
+
+    /// The name for people, as the default channel's head says it.
+    pub fn display_name(&self) -> Option<String> {
+        let head = self.head(&self.default_channel)?;
+        let text = |value: &Value| value.get("displayName")?.as_str().map(str::to_owned);
+        if let Some(metadata) = head.csv_metadata() {
+            return text(metadata);
+        }
+        let manifests = head.manifests().ok()?;
+        let csv = manifests.iter().find(|one| one["kind"] == "ClusterServiceVersion")?;
+        text(&csv["spec"])
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_spec::Finding;
 use serde_json::Value;
 
-use crate::{Catalog, Package};
+use crate::{Bundle, Catalog, Package};
 
 /// What stays, by package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +39,17 @@ impl Choice {
         };
         let packages = catalog.packages.iter().map(|(name, package)| (name.clone(), kept(package)));
         Self { packages: packages.collect() }
+    }
+
+    /// The chosen bundles, with their packages.
+    pub fn bundles<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+    ) -> impl Iterator<Item = (&'a Package, &'a Bundle)> {
+        let is_kept = |package: &Package, bundle: &Bundle| {
+            self.packages.get(&package.name).is_some_and(|kept| kept.bundles.contains(&bundle.name))
+        };
+        catalog.bundles().filter(move |(package, bundle)| is_kept(package, bundle))
     }
 
     /// Leaves out what OLM would refuse the whole catalog for: channels without entries, and bundles that are entries

@@ -1,7 +1,9 @@
 //! OLM's file-based catalogs as values: read, filtered, completed, checked, and written again. No network.
 //!
 //! In the order of use: [`read`] makes a [`Catalog`] of a folder or of named streams; [`filter()`] says what of it
-//! stays, a [`Choice`] of names; [`depend()`] adds what the chosen bundles require; [`Catalog::keep`] makes it so.
+//! stays, a [`Choice`] of names; [`depend()`] adds what the chosen bundles require. The images to carry are those of
+//! [`Choice::bundles`]. [`Choice::servable`] leaves out what OLM would refuse, [`Catalog::keep`] makes it so,
+//! [`validate()`] holds OLM's own rules against the result, and [`write()`] makes files of it.
 
 pub mod bundle;
 pub mod catalog;
@@ -12,7 +14,9 @@ pub mod filter;
 mod graph;
 mod near;
 pub mod read;
+mod validate;
 pub mod version;
+mod write;
 
 pub use bundle::{Gvk, ManifestError, RelatedImage};
 pub use catalog::{Bundle, Catalog, Channel, Entry, Package};
@@ -23,4 +27,6 @@ pub use filter::{
     ChannelSelection, FilterError, Filtered, Mode, PackageSelection, Selection, filter,
 };
 pub use read::{ReadError, Reader, Wanted};
+pub use validate::validate;
 pub use version::{ParseRangeError, Range};
+pub use write::write;

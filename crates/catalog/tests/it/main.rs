@@ -11,3 +11,4 @@ mod depend;
 mod filter;
 mod measure;
 mod read;
+mod write;
