@@ -22,6 +22,9 @@ const CONTAINERS: &[&str] = &[
     "script",
 ];
 
+/// What service meshes have people write where they put in the image themselves.
+const WEBHOOKS: &str = "auto";
+
 /// Where a complete reference without a scheme is no address: whatever is pulled from there is an artifact.
 const ADDRESSES: &[&str] = &["url", "uri", "storageUri"];
 
@@ -356,6 +359,9 @@ impl Walk {
         if place.says == Says::Image && shape::is_variable(text) {
             return self.doubt(text, "a variable stands for the image");
         }
+        if place.says == Says::Image && place.word_proves {
+            return self.doubt(text, "it stands where an image must, and is none");
+        }
         self.doubt_within(text);
     }
 
@@ -367,6 +373,9 @@ impl Walk {
         shape: Shape,
         place: Place<'_>,
     ) {
+        if text == WEBHOOKS && place.word_proves {
+            return self.doubt(text, "a webhook of the cluster puts the image in");
+        }
         let is_module = text.starts_with("oci://");
         let needed = match place.says {
             _ if place.describes => Shape::Pinned,

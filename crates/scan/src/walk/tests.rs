@@ -54,6 +54,19 @@ fn containers_of_every_kind_name_images() {
 }
 
 #[test]
+fn a_container_without_a_reference_is_never_passed_over() {
+    check(
+        "containers: [{image: auto}, {image: Upper/Case}, {image: '${X}'}, {image: 'https://a.example/b'}]\n",
+        &[
+            "? auto containers[0].image",
+            "? Upper/Case containers[1].image",
+            "? ${X} containers[2].image",
+            "? https://a.example/b containers[3].image",
+        ],
+    );
+}
+
+#[test]
 fn variables_and_arguments_name_images() {
     check(
         "containers:\n- env:\n  - {name: RELATED_IMAGE_X, value: a/b}\n  - {name: AGENT, value: quay.io/a/b:v1}\n  - {name: HOST, value: 'a.example/b:8080'}\n  - {name: IMAGE_PULL_POLICY, value: always}\n  - {name: MODE, value: a/b}\n",
