@@ -67,10 +67,12 @@ pub fn documents(bytes: &[u8]) -> Result<Vec<Document>, ScanError> {
     Ok(documents)
 }
 
-type Read = (u64, Value, Vec<Remark>);
+pub(crate) type Read = (u64, Value, Vec<Remark>);
 
+/// What the documents of a stream are, objects or not, each with its line.
+///
 /// JSON is YAML as well, but `serde_json` is many times as fast, and alone takes objects without a separator.
-fn values(text: &str) -> Result<Vec<Read>, ScanError> {
+pub(crate) fn values(text: &str) -> Result<Vec<Read>, ScanError> {
     if text.trim_start().starts_with(['{', '[']) {
         match json(text) {
             Ok(values) => return Ok(values),

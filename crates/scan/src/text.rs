@@ -45,8 +45,11 @@ fn read(text: &str) -> (Vec<Value>, Evidence) {
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         return (vec![value], Evidence::ConfigMapJson);
     }
-    let objects = documents(text.as_bytes()).unwrap_or_default();
-    (objects.into_iter().map(|document| document.object).collect(), Evidence::ConfigMapYaml)
+    let values = documents::values(text).unwrap_or_default();
+    let is_made = |value: &Value| value.is_object() || value.is_array();
+    let values: Vec<Value> = values.into_iter().map(|(_, value, _)| value).collect();
+    let is_whole = values.iter().all(|value| value.is_null() || is_made(value));
+    (if is_whole { values } else { Vec::new() }, Evidence::ConfigMapYaml)
 }
 
 fn lines(walk: &mut Walk, text: &str) {

@@ -118,6 +118,18 @@ fn texts_in_texts_are_read_to_the_bottom() {
 }
 
 #[test]
+fn lists_in_files_whose_name_says_image_are_read() {
+    check(
+        "kind: ConfigMap\napiVersion: v1\ndata:\n  jupyter-images: |\n    - a/b:1\n    - c/d\n  others: |\n    - quay.io/e/f:v1\n    - g/h:1\n",
+        &[
+            "ConfigMapYaml a/b:1 data.jupyter-images > [0]",
+            "ConfigMapYaml c/d data.jupyter-images > [1]",
+            "ConfigMapYaml quay.io/e/f:v1 data.others > [0]",
+        ],
+    );
+}
+
+#[test]
 fn scripts_and_templates_are_doubted_but_for_what_stands_in_them_literally() {
     check(
         "kind: ConfigMap\napiVersion: v1\ndata:\n  run.sh: |\n    #!/bin/sh\n    docker run quay.io/a/b:v1 sh\n  pod: |\n    {{ if .X }}\n    image: c/d:1\n    image: {{ .Image }}\n    {{ end }}\n",
