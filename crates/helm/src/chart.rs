@@ -202,8 +202,13 @@ impl Chart {
     pub fn package(&self) -> Arc<[u8]> {
         match &self.package {
             Some(package) => Arc::clone(package),
-            None => archive::pack(&self.metadata.name, &self.files).into(),
+            None => self.packed().into(),
         }
+    }
+
+    /// The files, packed anew.
+    pub(crate) fn packed(&self) -> Vec<u8> {
+        archive::pack(&self.metadata.name, &self.files)
     }
 
     /// `NAME-VERSION.tgz`, as Helm calls a package.

@@ -5,6 +5,9 @@
 
 mod chart;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kustomize;
 mod process;
 mod render;

@@ -8,6 +8,8 @@ mod candidates;
 mod comments;
 mod explore;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use comments::choices;
 pub use explore::{ExploreOptions, Explored, Gated};
 
 /// Names of values that switch a part of a chart on.

@@ -14,8 +14,8 @@ const MAX_NODES: usize = 16_000_000;
 /// Most events that aliases may repeat.
 const MAX_FROM_ALIASES: usize = 100_000;
 
-/// Shallow enough for every stack: that of `serde_json` itself.
-const MAX_DEPTH: usize = 127;
+/// Deeper than any values file, and shallow enough for the small stack of a thread in an unoptimised build.
+const MAX_DEPTH: usize = 64;
 
 /// Reads the one document of a file. `file` is for messages; an empty file is null.
 pub(crate) fn read<T: DeserializeOwned>(text: &[u8], file: &str) -> Result<T, ChartError> {
@@ -132,6 +132,13 @@ mod tests {
             bomb.extend([format!("{name}: &{name} [{of}]\n")]);
         }
         assert!(values(bomb.as_bytes(), "v").is_err());
+    }
+
+    #[test]
+    fn what_nests_without_end_is_an_error() {
+        for part in ["[", "{a: ", "- ", "<<: {", "a: {", "{? ", "[a: "] {
+            assert!(values(part.repeat(10_000).as_bytes(), "v").is_err(), "{part}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const HINTS: &[&str] = &[
 ];
 
 /// The paths of the texts whose comments list choices, with these.
-pub(super) fn choices(text: &str) -> Vec<(Vec<String>, Vec<Value>)> {
+pub(crate) fn choices(text: &str) -> Vec<(Vec<String>, Vec<Value>)> {
     let mut found = Vec::new();
     let mut keys: Vec<(usize, String)> = Vec::new();
     let mut comment = String::new();

@@ -1,0 +1,89 @@
+//! Fuzz targets: what must hold for any bytes whatever. See `fuzz/` and `airlift-fuzzkit`.
+
+use crate::{Chart, Constraint, Listing, Wanted, index, switch, version};
+
+/// A package: what is read packs to a chart that is the same.
+pub fn chart_package(data: &[u8]) {
+    let Ok(chart) = Chart::from_package(data.to_vec(), "app.tgz".to_owned()) else { return };
+    assert_eq!(chart.package().as_ref(), data, "a package is carried as it came");
+    for (path, _) in chart.files() {
+        assert!(
+            !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        );
+    }
+    let packed = Chart::from_package(chart.packed(), "again.tgz".to_owned());
+    let packed = packed.expect("what we pack we read");
+    assert_eq!(packed.metadata, chart.metadata);
+    assert!(packed.files().eq(chart.files()));
+    if let Ok(values) = chart.all_values() {
+        drop(chart.unrendered(&values));
+    }
+    let text = index(&[(&chart, "app.tgz".to_owned())]);
+    let listing = Listing::read(text.as_bytes(), "index.yaml", &chart.metadata.name);
+    let listing = listing.expect("what we write we read");
+    let wanted = Wanted::Version(chart.metadata.version.clone());
+    assert!(listing.choose(&wanted).is_ok(), "it lacks {wanted}");
+}
+
+/// An index: what is chosen is one of its entries, and the newest comes first.
+pub fn chart_index(data: &[u8]) {
+    let Ok(listing) = Listing::read(data, "index.yaml", "app") else { return };
+    for wanted in [Wanted::Latest, Wanted::LatestWithPrereleases, Wanted::Version("1.x".to_owned())]
+    {
+        if let Ok(entry) = listing.choose(&wanted) {
+            assert!(listing.entries.contains(entry));
+            assert_eq!(entry.addresses("https://h.test/charts").len(), entry.urls.len());
+        }
+    }
+    for pair in listing.entries.windows(2) {
+        let [newer, older] = pair else { unreachable!("a window of two") };
+        assert!(version::parse(&newer.version) >= version::parse(&older.version));
+    }
+}
+
+/// A range and versions, a line each: a range that names a version alone takes that version.
+pub fn chart_versions(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.lines();
+    let constraint = lines.next().unwrap_or_default().parse::<Constraint>();
+    for line in lines {
+        let Some(version) = version::parse(line) else { continue };
+        if let Ok(constraint) = &constraint {
+            constraint.takes(&version);
+        }
+        let same = format!("={version}").parse::<Constraint>().expect("a version is a range");
+        assert!(same.takes(&version), "{line}");
+    }
+}
+
+/// A values file: the choices in its comments belong to keys, and are words.
+pub fn chart_comments(data: &[u8]) {
+    for (path, choices) in switch::choices(&String::from_utf8_lossy(data)) {
+        assert!(!path.is_empty() && choices.len() >= 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airlift_fuzzkit::check;
+
+    #[test]
+    fn any_bytes_are_a_package_that_stays_the_same_or_are_refused() {
+        check("chart_package", super::chart_package);
+    }
+
+    #[test]
+    fn any_bytes_are_an_index_from_which_one_of_its_entries_is_chosen_or_are_refused() {
+        check("chart_index", super::chart_index);
+    }
+
+    #[test]
+    fn any_range_takes_versions_or_is_refused() {
+        check("chart_versions", super::chart_versions);
+    }
+
+    #[test]
+    fn any_values_have_choices_that_belong_to_keys() {
+        check("chart_comments", super::chart_comments);
+    }
+}
