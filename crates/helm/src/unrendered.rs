@@ -176,3 +176,88 @@ fn conditions(chart: &Chart, values: &Value, keys: &[String]) -> Vec<Switch> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(files: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let chart = Chart::open(folder.path()).unwrap();
+        let found = chart.unrendered(&chart.all_values().unwrap()).unwrap();
+        let describe = |image: &Unrendered| {
+            let gates: Vec<_> = image.gate.iter().map(Switch::to_string).collect();
+            let by_chart = if image.is_versioned_by_chart { " by the chart" } else { "" };
+            format!("{} {} [{}]{by_chart}", image.reference, image.path, gates.join(", "))
+        };
+        found.iter().map(describe).collect()
+    }
+
+    const CHART: (&str, &str) = ("Chart.yaml", "name: app\nversion: 1.0.0\nappVersion: v7\n");
+
+    #[test]
+    fn an_image_without_a_version_has_that_of_its_chart() {
+        let found = named(&[
+            CHART,
+            (
+                "values.yaml",
+                "operator: {repository: reg.io/o, image: op}\n\
+                 image: {repository: reg.io/app, tag: ''}\n\
+                 fixed: {repository: reg.io/o, image: x, version: '2'}\n\
+                 git: {repository: 'https://h.test/r', branch: main}\n",
+            ),
+            ("charts/sub/Chart.yaml", "name: sub\nversion: 3.0.0\n"),
+            ("charts/sub/values.yaml", "image: {repository: reg.io/sub, pullPolicy: Always}\n"),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "reg.io/o/x:2 values.yaml: fixed [] ",
+                "reg.io/app:v7 values.yaml: image [] by the chart",
+                "reg.io/o/op:v7 values.yaml: operator [] by the chart",
+                "reg.io/sub:3.0.0 values.yaml: sub.image [] by the chart",
+            ]
+            .map(str::trim_end)
+        );
+    }
+
+    #[test]
+    fn what_is_switched_off_is_named_with_its_switches() {
+        let listed = "name: app\nversion: 1.0.0\n\
+                      dependencies: [{name: sub, version: 1, condition: 'parts.sub'}]\n";
+        let found = named(&[
+            ("Chart.yaml", listed),
+            ("values.yaml", "parts: {sub: false}\na: {enabled: false, image: 'reg.io/a:1'}\n"),
+            ("charts/sub/Chart.yaml", "name: sub\nversion: 1.0.0\n"),
+            ("charts/sub/values.yaml", "b: {create: false, image: 'reg.io/b:1'}\n"),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "reg.io/a:1 values.yaml: a.image [a.enabled=true]",
+                "reg.io/b:1 values.yaml: sub.b.image [parts.sub=true, sub.b.create=true]",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_templates_and_crds_name_whole_is_found_with_the_file() {
+        let found = named(&[
+            CHART,
+            ("templates/x.yaml", "spec:\n  image: reg.io/t:1\n  name: {{ .Values.x }}\n"),
+            ("templates/NOTES.txt", "see https://h.test/docs:1\n"),
+            (
+                "crds/c.yaml",
+                "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{image: reg.io/c:1}]}\n",
+            ),
+        ]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("reg.io/c:1 crds/c.yaml: Pod p"), "{found:?}");
+        assert!(found[1].starts_with("reg.io/t:1 templates/x.yaml"), "{found:?}");
+    }
+}
