@@ -198,7 +198,7 @@ fn several_variants_stand_in_their_order() {
 #[test]
 fn what_only_helms_yaml_takes_is_read_by_helm() {
     let helm = helm!();
-    let template = "kind: Pod\napiVersion: v1\nmetadata:\n  annotations:\n      a: \"one\n      two\"\n\
+    let template = "kind: Pod\napiVersion: v1\nlist: [\n\tb\n]\n\
                     spec: {containers: [{name: a, image: 'reg.io/x:1'}]}\n";
     let chart = chart(&[("templates/x.yaml", template)]);
     let ready = helm.prepare(&chart).unwrap();
