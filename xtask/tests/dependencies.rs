@@ -14,10 +14,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("airlift-spec", &[]),
     ("airlift-scan", &["airlift-spec"]),
     ("airlift-helm", &["airlift-spec", "airlift-scan"]),
+    ("airlift-catalog", &["airlift-spec"]),
     ("airlift-store", &["airlift-spec"]),
     ("airlift-registry", &["airlift-spec", "airlift-store"]),
     ("airlift-bundle", &["airlift-spec", "airlift-store", "airlift-registry"]),
-    ("airlift-upstream", &["airlift-spec", "airlift-store", "airlift-registry"]),
+    (
+        "airlift-upstream",
+        &[
+            "airlift-spec",
+            "airlift-scan",
+            "airlift-helm",
+            "airlift-catalog",
+            "airlift-store",
+            "airlift-registry",
+        ],
+    ),
     ("airlift-serve", &["airlift-spec", "airlift-store", "airlift-registry", "airlift-bundle"]),
     (
         "airlift-cli",

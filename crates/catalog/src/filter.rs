@@ -31,6 +31,8 @@ pub struct PackageSelection {
     pub channels: Vec<ChannelSelection>,
     pub min: Option<String>,
     pub max: Option<String>,
+    /// All entries of the channels that are kept, of this package alone.
+    pub full: bool,
     /// These bundles and no others.
     pub bundles: Vec<String>,
 }
@@ -85,7 +87,9 @@ pub fn filter(
             continue;
         }
         let nothing = PackageSelection::default();
-        let work = package::Work::new(package, asked.unwrap_or(&nothing), selection.full, mode);
+        let asked = asked.unwrap_or(&nothing);
+        let full = selection.full || asked.full;
+        let work = package::Work::new(package, asked, full, mode);
         let (kept, findings) = work.run()?;
         filtered.choice.packages.insert(name.clone(), kept);
         filtered.findings.extend(findings);
@@ -104,7 +108,7 @@ fn meant(near: &[String]) -> String {
 fn asked(selection: &Selection) -> Result<BTreeMap<&str, &PackageSelection>, FilterError> {
     let mut found = BTreeMap::new();
     for asked in &selection.packages {
-        if let Some(message) = contradiction(asked, selection.full) {
+        if let Some(message) = contradiction(asked, selection.full || asked.full) {
             return Err(FilterError::Contradiction { package: asked.name.clone(), message });
         }
         if found.insert(asked.name.as_str(), asked).is_some() {

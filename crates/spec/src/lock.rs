@@ -12,7 +12,7 @@ use crate::finding::Finding;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::stack::{Exclude, ImageSource, Selection, Stack};
+use crate::stack::{Exclude, ImageSource, Stack};
 
 /// The format this version writes.
 pub const FORMAT: u32 = 1;
@@ -68,9 +68,9 @@ pub struct Artifact {
     /// `catalog:` and the catalog it was filtered from, or `chart:` and a package's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// What of the catalog that `from` names was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selection: Option<Selection>,
+    /// What of the catalog that `from` names is kept, by package.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, KeptPackage>,
     /// Manifests below an index that are carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
@@ -93,6 +93,15 @@ pub enum Kind {
     Catalog,
     /// A Helm chart, as an OCI artifact.
     Chart,
+}
+
+/// What is kept of a package of a catalog.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptPackage {
+    pub default_channel: String,
+    /// The bundles of each channel that is kept.
+    pub channels: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A manifest below an index.
@@ -353,7 +362,7 @@ impl Artifact {
             size: 0,
             bytes: 0,
             from: None,
-            selection: None,
+            kept: BTreeMap::new(),
             children: Vec::new(),
             left_out: Vec::new(),
             referrers: Vec::new(),

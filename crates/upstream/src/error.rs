@@ -2,6 +2,7 @@
 
 use std::io;
 
+use airlift_catalog::{FilterError, ReadError};
 use airlift_helm::{ChartError, RenderError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
@@ -49,6 +50,10 @@ pub enum UpstreamError {
     Kind { kind: &'static str },
     #[error("the package at `{address}` is {actual}, and its index says {expected}")]
     Package { address: String, expected: Digest, actual: Digest },
+    #[error("failed to read the catalog `{place}`")]
+    Catalog { place: String, source: ReadError },
+    #[error(transparent)]
+    Filter(FilterError),
     #[error("`{reference}` made from `{from}` is not what the lock pins any more")]
     Remade { reference: String, from: String },
     #[error(transparent)]
@@ -79,6 +84,8 @@ impl Explain for UpstreamError {
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
             Self::Chart(source) => source.class(),
+            Self::Catalog { source, .. } => source.class(),
+            Self::Filter(source) => source.class(),
             Self::Render(source) => source.class(),
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
@@ -106,6 +113,8 @@ impl Explain for UpstreamError {
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
             Self::Chart(source) => source.help(),
+            Self::Catalog { source, .. } => source.help(),
+            Self::Filter(source) => source.help(),
             Self::Render(source) => source.help(),
             Self::Remade { .. } => Some("run `airlift resolve --update`".to_owned()),
             Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use airlift_registry::client::{Fetched as Transfer, Repository};
 use airlift_spec::closure::{Closure, Unreadable, closure};
@@ -22,11 +21,6 @@ use crate::made;
 use crate::origin::{Manifests, Origin};
 use crate::resolve::Upstream;
 use crate::{ArtifactFailure, UpstreamError, blocking};
-
-mod local_blob;
-
-/// How long to do nothing when all that is left is being brought by another process.
-const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// From this size on a blob's time is its bytes; below, it is the way there and back, and the sync at the end.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -460,7 +454,8 @@ impl Run<'_> {
         }
         let mut first_error = None;
         for place in places {
-            match self.bring_from(&work.blob, place).await {
+            let store = &self.upstream.store;
+            match place.origin.bring(&work.blob, &place.reference, store, self.ctx).await {
                 Ok(transfer) => return Ok(transfer),
                 Err(error) if error.stops_everything() => return Err(error),
                 // The first place is the one that the lock's order prefers, so its reason is the one to tell.
@@ -468,40 +463,6 @@ impl Run<'_> {
             }
         }
         Err(first_error.expect("every blob is wanted from at least one place"))
-    }
-
-    /// Brings a blob from one place, or waits until another process has brought it.
-    async fn bring_from(
-        &self,
-        blob: &Descriptor,
-        from: &Wanting,
-    ) -> Result<Transfer, UpstreamError> {
-        loop {
-            let transfer = match &from.origin {
-                Origin::Registry { client, repository } => {
-                    let store = &self.upstream.store;
-                    let transfer = client.fetch_into(repository, blob, store, self.ctx).await;
-                    transfer.map_err(|source| UpstreamError::Client {
-                        reference: from.reference.to_string(),
-                        source,
-                    })?
-                }
-                Origin::Local(image) => {
-                    let copy = local_blob::Copy {
-                        image: Arc::clone(image),
-                        blob: blob.clone(),
-                        reference: from.reference.to_string(),
-                    };
-                    let (store, ctx) = (self.upstream.store.clone(), self.ctx.clone());
-                    blocking(move || copy.run(&store, &ctx)).await?
-                }
-            };
-            if transfer != Transfer::Busy {
-                return Ok(transfer);
-            }
-            let pause = self.ctx.cancel.run_until_cancelled(tokio::time::sleep(BUSY_PAUSE));
-            pause.await.ok_or(UpstreamError::Cancelled)?;
-        }
     }
 }
 

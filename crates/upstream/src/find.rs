@@ -16,6 +16,7 @@ use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
 use crate::{ArtifactFailure, UpstreamError};
 
+mod catalog;
 mod chart;
 mod manifests;
 
@@ -49,11 +50,15 @@ pub(crate) async fn all(
     let digests = stack.finders();
     let run = Run { stack, before, inputs, digests, upstream, options, ctx };
     let run = &run;
-    let mut answers = futures::stream::iter(&stack.finders)
+    let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
+        stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
+    let others = futures::stream::iter(others)
         .map(|finder| async move { (finder, run.one(finder).await) })
-        .buffered(options.max_in_flight.get());
+        .buffered(options.max_in_flight.get())
+        .collect::<Vec<_>>();
+    let (others, catalogs) = futures::join!(others, run.catalogs(catalogs));
     let (mut discoveries, mut failures) = (Vec::new(), Vec::new());
-    while let Some((finder, answer)) = answers.next().await {
+    for (finder, answer) in others.into_iter().chain(catalogs) {
         let item = finder.key();
         match answer {
             Ok(discovery) => {
@@ -83,32 +88,68 @@ struct Run<'a> {
     ctx: &'a Ctx,
 }
 
+type Answer = Result<Discovery, UpstreamError>;
+
 impl Run<'_> {
-    async fn one(&self, finder: &Finder) -> Result<Discovery, UpstreamError> {
-        let key = finder.key();
-        let source = (key.clone(), self.digests[&key]);
-        if self.still_stands(finder, &source) {
-            let found = self.found_before(finder);
-            return Ok(Discovery { source: Some(source), ..found });
-        }
-        if self.options.offline && is_elsewhere(finder) {
-            return Err(UpstreamError::Offline.at(finder.line, &finder.written));
+    /// Looks into a source that stands by itself.
+    async fn one(&self, finder: &Finder) -> Answer {
+        if let Some(answer) = self.without_looking(finder) {
+            return answer;
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
                 manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
-            FinderKind::Catalog(_) => Err(UpstreamError::Kind { kind: "catalog" }),
             FinderKind::Chart(wanted) => {
                 chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
+            FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
+        self.done(finder, found)
+    }
+
+    /// Looks into all catalogs, or into none: what a bundle of one requires, another may have.
+    async fn catalogs<'f>(&self, finders: Vec<&'f Finder>) -> Vec<(&'f Finder, Answer)> {
+        let stand = finders.iter().all(|finder| self.still_stands(finder));
+        let (mut answers, mut open) = (Vec::new(), Vec::new());
+        for finder in finders {
+            match (&finder.kind, self.without_looking(finder)) {
+                (_, Some(answer)) if stand || answer.is_err() => answers.push((finder, answer)),
+                (FinderKind::Catalog(wanted), _) => open.push((wanted, finder)),
+                _ => {}
+            }
+        }
+        let found = catalog::find(&open, self.stack, self.upstream, self.ctx).await;
+        let done =
+            |((_, finder), found): (&(_, &'f Finder), _)| (*finder, self.done(finder, found));
+        answers.extend(open.iter().zip(found).map(done));
+        answers
+    }
+
+    fn done(&self, finder: &Finder, found: Answer) -> Answer {
         let found = found.map_err(|err| err.at(finder.line, &finder.written))?;
-        Ok(Discovery { source: Some(source), ..found })
+        Ok(Discovery { source: Some(self.source(finder)), ..found })
+    }
+
+    fn source(&self, finder: &Finder) -> (String, Digest) {
+        let key = finder.key();
+        let digest = self.digests[&key];
+        (key, digest)
+    }
+
+    /// What can be answered without looking: that it still stands, or that nobody is to be asked.
+    fn without_looking(&self, finder: &Finder) -> Option<Answer> {
+        if self.still_stands(finder) {
+            let source = Some(self.source(finder));
+            return Some(Ok(Discovery { source, ..self.found_before(finder) }));
+        }
+        let is_out_of_reach = self.options.offline && is_elsewhere(finder);
+        is_out_of_reach.then(|| Err(UpstreamError::Offline.at(finder.line, &finder.written)))
     }
 
     /// Whether what the earlier lock says of the source still answers it.
-    fn still_stands(&self, finder: &Finder, source: &(String, Digest)) -> bool {
+    fn still_stands(&self, finder: &Finder) -> bool {
+        let (key, digest) = self.source(finder);
         let Some(before) = self.before else { return false };
         let moves = match &self.options.update {
             Update::Nothing => false,
@@ -122,7 +163,7 @@ impl Run<'_> {
             now.is_some() && now == before.inputs.get(*path)
         };
         !moves
-            && before.sources.get(&source.0) == Some(&source.1)
+            && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
     }
 

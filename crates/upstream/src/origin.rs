@@ -1,14 +1,20 @@
 //! Where an image comes from, and its manifests: from the store where they are, else from there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use airlift_registry::client::{Client, Repository};
+use airlift_registry::client::{Client, Fetched as Transfer, Repository};
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Ctx, Descriptor, Digest, Manifest};
 use airlift_store::Store;
 
 use crate::local::LocalImage;
 use crate::{UpstreamError, blocking};
+
+mod local_blob;
+
+/// How long to do nothing when all that is left is being brought by another process.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where the bytes of an image are.
 #[derive(Debug, Clone)]
@@ -26,6 +32,43 @@ impl Origin {
             }
             (Self::Local(image), Self::Local(other)) => Arc::ptr_eq(image, other),
             _ => false,
+        }
+    }
+}
+
+impl Origin {
+    /// Brings a blob into the store, or waits until another process has brought it.
+    pub(crate) async fn bring(
+        &self,
+        blob: &Descriptor,
+        reference: &str,
+        store: &Store,
+        ctx: &Ctx,
+    ) -> Result<Transfer, UpstreamError> {
+        loop {
+            let transfer = match self {
+                Self::Registry { client, repository } => {
+                    let transfer = client.fetch_into(repository, blob, store, ctx).await;
+                    transfer.map_err(|source| UpstreamError::Client {
+                        reference: reference.to_owned(),
+                        source,
+                    })?
+                }
+                Self::Local(image) => {
+                    let copy = local_blob::Copy {
+                        image: Arc::clone(image),
+                        blob: blob.clone(),
+                        reference: reference.to_owned(),
+                    };
+                    let (store, ctx) = (store.clone(), ctx.clone());
+                    blocking(move || copy.run(&store, &ctx)).await?
+                }
+            };
+            if transfer != Transfer::Busy {
+                return Ok(transfer);
+            }
+            let pause = ctx.cancel.run_until_cancelled(tokio::time::sleep(BUSY_PAUSE));
+            pause.await.ok_or(UpstreamError::Cancelled)?;
         }
     }
 }

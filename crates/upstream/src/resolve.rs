@@ -103,7 +103,7 @@ pub async fn resolve(
         let hashed = blocking(move || readable_inputs(&stack, &base));
         ctx.cancel.run_until_cancelled(hashed).await.ok_or(UpstreamError::Cancelled)?
     };
-    let finding = find::all(stack, before, &inputs, upstream, options, ctx);
+    let finding = Box::pin(find::all(stack, before, &inputs, upstream, options, ctx));
     let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
     let (mut discoveries, mut failures) = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);

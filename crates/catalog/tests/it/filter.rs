@@ -30,6 +30,7 @@ fn selection(case: &Value) -> Selection {
         channels: list(&value["channels"]).into_iter().map(channel).collect(),
         min: text(value, "minVersion"),
         max: text(value, "maxVersion"),
+        full: false,
         bundles: Vec::new(),
     };
     Selection {

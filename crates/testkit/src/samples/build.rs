@@ -85,6 +85,7 @@ pub struct Image {
     pub platform: Platform,
     pub layers: Vec<Layer>,
     pub entrypoint: Vec<String>,
+    pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -96,6 +97,7 @@ impl Default for Image {
             platform: platform("linux/amd64"),
             layers: Vec::new(),
             entrypoint: vec!["/hello".to_owned()],
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
     }
@@ -120,6 +122,9 @@ impl Image {
         });
         if let Some(variant) = &self.platform.variant {
             config["variant"] = json!(variant);
+        }
+        if !self.labels.is_empty() {
+            config["config"]["Labels"] = json!(self.labels);
         }
         config
     }

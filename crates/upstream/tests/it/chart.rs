@@ -1,6 +1,6 @@
 //! Charts: from a folder, a repository and a registry, rendered by the real Helm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use airlift_helm::Chart;
@@ -9,6 +9,8 @@ use airlift_spec::oci::media_type::OCI_MANIFEST;
 use airlift_spec::{Descriptor, Digest, Lock, Stack};
 use airlift_testkit::need;
 use airlift_testkit::samples::{self, Sample, SampleManifest};
+
+use airlift_upstream::resolve::ResolveOptions;
 
 use crate::world::{World, codes};
 
@@ -123,7 +125,7 @@ async fn a_repository_gives_the_version_that_is_asked_for_and_a_second_run_asks_
     assert_eq!(paths(&lock), ["ai/app", "charts/app"]);
     assert_eq!(chart_of(&lock).reference.host(), world.registry.host());
     world.registry.forget_requests();
-    let again = world.resolve_from(&stack, Some(&lock), &Default::default()).await.unwrap();
+    let again = world.resolve_from(&stack, Some(&lock), &ResolveOptions::default()).await.unwrap();
     assert_eq!(again.lock.to_text(), lock.to_text());
     assert!(world.registry.requests().is_empty());
 }
@@ -190,6 +192,6 @@ fn sample(chart: &Chart) -> Sample {
         blobs: blobs.into_iter().map(|blob| (Digest::of(&blob), blob.into())).collect(),
         root: Descriptor::new(OCI_MANIFEST, manifest.digest, manifest.bytes.len() as u64),
         manifests: vec![manifest],
-        tags: Default::default(),
+        tags: BTreeMap::default(),
     }
 }

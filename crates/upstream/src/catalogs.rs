@@ -1,0 +1,325 @@
+//! OLM catalogs, from wherever they are: a folder, or an image in a registry or a layout.
+//!
+//! Layers are untrusted: their members are only looked at, never written anywhere, so their names cannot lead
+//! anywhere; what they unpack to has a bound. They are unpacked in their order, so that a later layer replaces and
+//! takes out what an earlier one has.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use airlift_catalog::{Catalog, ChannelSelection, Choice, Kept, PackageSelection, Reader, Wanted};
+use airlift_registry::client::Repository;
+use airlift_spec::lock::KeptPackage;
+use airlift_spec::oci::MAX_MANIFEST_BYTES;
+use airlift_spec::stack::{self, ChannelWish, PackageWish, Place, Selection};
+use airlift_spec::{Ctx, Descriptor, Digest, Platforms, Reference};
+use airlift_store::Store;
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+
+use crate::local::LocalImage;
+use crate::origin::{Manifests, Origin, Read as Manifest};
+use crate::resolve::Upstream;
+use crate::{UpstreamError, blocking};
+
+/// How the `from` of a filtered catalog begins.
+pub(crate) const CATALOG: &str = "catalog:";
+
+/// Says in an image where its catalog lies.
+pub(crate) const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+
+/// Most bytes that one layer unpacks to. An index image with its cache has a tenth of it.
+const MAX_LAYER_BYTES: u64 = 32 << 30;
+
+/// A catalog that can be read, any number of times.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    bytes: Bytes,
+    /// As a lock writes it: where it is, and its digest where that is an image.
+    pub(crate) from: String,
+}
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    Folder(PathBuf),
+    Layers { store: Store, layers: Vec<Digest>, root: String, image: String },
+}
+
+/// What of an image's configuration says where its catalog is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ImageConfig {
+    config: Labelled,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Labelled {
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Opens the catalog at `place`, at the digest `pin` where there is one.
+pub(crate) async fn open(
+    place: &Place,
+    pin: Option<Digest>,
+    platforms: &Platforms,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Opened, UpstreamError> {
+    match place {
+        Place::Path(path) => {
+            let folder = root_of(&upstream.base.join(path));
+            Ok(Opened { bytes: Bytes::Folder(folder), from: format!("{CATALOG}{path}") })
+        }
+        Place::Image(written) => open_image(written, pin, platforms, upstream, ctx).await,
+        Place::Url(_) => Err(UpstreamError::Kind { kind: "catalog: URL" }),
+    }
+}
+
+/// Opens what a lock's `from` names.
+pub(crate) async fn again(
+    place: &str,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Opened, UpstreamError> {
+    match place.rsplit_once('@') {
+        Some((written, digest)) => {
+            open_image(written, digest.parse().ok(), &Platforms::All, upstream, ctx).await
+        }
+        None => open(&Place::Path(place.to_owned()), None, &Platforms::All, upstream, ctx).await,
+    }
+}
+
+/// A folder that is a catalog, or that holds one as an index image does.
+fn root_of(folder: &Path) -> PathBuf {
+    let inside = folder.join("configs");
+    if inside.is_dir() { inside } else { folder.to_owned() }
+}
+
+async fn open_image(
+    written: &str,
+    pin: Option<Digest>,
+    platforms: &Platforms,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Opened, UpstreamError> {
+    let (origin, reference) = origin(written, upstream).await?;
+    let name = reference.to_string();
+    let store = &upstream.store;
+    let manifests = Manifests { reference: &name, origin: &origin, store, ctx };
+    let asked = match (&origin, pin) {
+        (_, Some(pin)) => pin.to_string(),
+        (Origin::Local(image), None) => image.root().digest.to_string(),
+        (Origin::Registry { .. }, None) => reference.wanted(),
+    };
+    let root = manifests.look_up(&asked).await?;
+    let root = root.ok_or_else(|| UpstreamError::Absent { reference: name.clone() })?;
+    let image = one_of(&root, platforms, &manifests).await?;
+    for blob in &image.manifest.blobs {
+        origin.bring(blob, &name, store, ctx).await?;
+    }
+    // Of an image, the configuration is the first.
+    let (config, layers) = image.manifest.blobs.split_first().ok_or_else(|| no_catalog(&name))?;
+    let (config, kept) = (config.digest, store.clone());
+    let text = blocking(move || kept.read(&config, MAX_MANIFEST_BYTES)).await;
+    let text = text.map_err(UpstreamError::StoreItself)?.unwrap_or_default();
+    let config: ImageConfig = serde_json::from_slice(&text).unwrap_or_default();
+    let labels = config.config.labels.unwrap_or_default();
+    let folder = labels.get(ROOT_LABEL).ok_or_else(|| no_catalog(&name))?;
+    let layers = layers.iter().map(|layer| layer.digest).collect();
+    let folder = folder.trim_matches('/').to_owned();
+    let bytes = Bytes::Layers { store: store.clone(), layers, root: folder, image: name };
+    let pinned = written.split('@').next().unwrap_or(written);
+    Ok(Opened { bytes, from: format!("{CATALOG}{pinned}@{}", root.descriptor.digest) })
+}
+
+fn no_catalog(name: &str) -> UpstreamError {
+    UpstreamError::Local {
+        path: name.to_owned(),
+        problem: format!("is no catalog: it has no label `{ROOT_LABEL}`"),
+        help: Some(
+            "name an index image, such as `registry.redhat.io/redhat/redhat-operator-index:v4.20`"
+                .to_owned(),
+        ),
+    }
+}
+
+async fn origin(written: &str, upstream: &Upstream) -> Result<(Origin, Reference), UpstreamError> {
+    let parse = |text: &str| {
+        text.parse::<Reference>().map_err(|err| UpstreamError::Local {
+            path: written.to_owned(),
+            problem: format!("is no image: {err}"),
+            help: None,
+        })
+    };
+    let place = stack::origin(written);
+    if place == stack::Origin::Registry {
+        let reference = parse(written)?;
+        let repository = Repository::from(&reference);
+        return Ok((Origin::Registry { client: upstream.client.clone(), repository }, reference));
+    }
+    let (reference, base) = (parse("airlift.local/catalog")?, upstream.base.clone());
+    let named = reference.clone();
+    let image = blocking(move || LocalImage::open(&place, &named, &base)).await?;
+    let image = image.expect("what is in no registry is on this machine");
+    Ok((Origin::Local(Arc::new(image)), reference))
+}
+
+/// A catalog is the same for every platform: any that is wanted will do, and the first that is there.
+async fn one_of(
+    root: &Manifest,
+    platforms: &Platforms,
+    manifests: &Manifests<'_>,
+) -> Result<Manifest, UpstreamError> {
+    let children = &root.manifest.manifests;
+    let is_image = |child: &&Descriptor| child.is_manifest() && child.attests().is_none();
+    let wanted = |child: &&Descriptor| child.platform().is_none_or(|it| platforms.wants(&it));
+    let mut images = children.iter().filter(is_image);
+    let chosen = images.clone().find(wanted).or_else(|| images.next());
+    match chosen {
+        Some(child) => manifests.follow(child).await,
+        None => Ok(root.clone()),
+    }
+}
+
+impl Opened {
+    /// Reads what is wanted of it. Blocks on the disk.
+    pub(crate) fn read(&self, wanted: &Wanted) -> Result<Catalog, UpstreamError> {
+        let failed = |source| UpstreamError::Catalog { place: self.from.clone(), source };
+        match &self.bytes {
+            Bytes::Folder(folder) => Catalog::read_dir(folder, wanted).map_err(failed),
+            Bytes::Layers { store, layers, root, image } => {
+                let mut reader = Reader::new(wanted.clone());
+                for layer in layers {
+                    let blob = store.open_blob(layer).map_err(UpstreamError::StoreItself)?;
+                    let blob = blob.ok_or_else(|| UpstreamError::Missing {
+                        reference: image.clone(),
+                        what: "the layer",
+                        digest: *layer,
+                    })?;
+                    let look = |member: &mut Member<'_>| {
+                        look(member, root, wanted, &mut reader);
+                        Ok(())
+                    };
+                    each_member(blob, look).map_err(|source| UpstreamError::Read {
+                        path: format!("{image} {layer}"),
+                        source,
+                    })?;
+                }
+                reader.finish().map_err(failed)
+            }
+        }
+    }
+}
+
+/// A member of a layer.
+pub(crate) type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
+
+/// Unpacks a layer, and shows each of its files with its name.
+pub(crate) fn each_member(
+    layer: impl Read + 'static,
+    mut show: impl FnMut(&mut Member<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut layer = BufReader::with_capacity(1 << 20, layer);
+    let start = io::BufRead::fill_buf(&mut layer)?;
+    let unpacked: Box<dyn Read> = match start {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(layer)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Box::new(ruzstd::decoding::StreamingDecoder::new(layer).map_err(io::Error::other)?)
+        }
+        _ => Box::new(layer),
+    };
+    let bounded: Box<dyn Read> = Box::new(unpacked.take(MAX_LAYER_BYTES));
+    let mut archive = tar::Archive::new(bounded);
+    for member in archive.entries()? {
+        show(&mut member?)?;
+    }
+    Ok(())
+}
+
+/// One member of a layer: a file of the catalog, or a whiteout that takes one out.
+fn look(member: &mut Member<'_>, root: &str, wanted: &Wanted, reader: &mut Reader) {
+    const WHITEOUT: &str = ".wh.";
+    const OPAQUE: &str = ".wh..wh..opq";
+    let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+    let path = path.trim_start_matches("./").trim_matches('/');
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if let Some(gone) = name.strip_prefix(WHITEOUT) {
+        let gone = match (name == OPAQUE, folder.is_empty()) {
+            (true, _) => folder.to_owned(),
+            (false, true) => gone.to_owned(),
+            (false, false) => format!("{folder}/{gone}"),
+        };
+        match below(&gone, root) {
+            Some(inside) => reader.remove(inside),
+            // The catalog's folder itself, or one above it.
+            None if root == gone || root.starts_with(&format!("{gone}/")) => {
+                *reader = Reader::new(wanted.clone());
+            }
+            None => {}
+        }
+    } else if let Some(inside) =
+        below(path, root).filter(|_| member.header().entry_type().is_file())
+    {
+        reader.file(inside, member);
+    }
+}
+
+fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
+    if root.is_empty() { Some(path) } else { path.strip_prefix(root)?.strip_prefix('/') }
+}
+
+/// What of a catalog was chosen, as the lock has it.
+pub(crate) fn locked(choice: &Choice) -> BTreeMap<String, KeptPackage> {
+    let locked = |kept: &Kept| KeptPackage {
+        default_channel: kept.default_channel.clone(),
+        channels: kept.channels.clone(),
+    };
+    choice.packages.iter().map(|(name, kept)| (name.clone(), locked(kept))).collect()
+}
+
+/// The part of a catalog that a lock says is kept. Blocks on the disk.
+pub(crate) fn kept_again(
+    opened: &Opened,
+    locked: &BTreeMap<String, KeptPackage>,
+) -> Result<Catalog, UpstreamError> {
+    let catalog = opened.read(&Wanted::packages(locked.keys()))?;
+    let kept = |package: &KeptPackage| Kept {
+        default_channel: package.default_channel.clone(),
+        channels: package.channels.clone(),
+        bundles: package.channels.values().flatten().cloned().collect(),
+    };
+    let packages = locked.iter().map(|(name, package)| (name.clone(), kept(package)));
+    Ok(catalog.keep(&Choice { packages: packages.collect() }))
+}
+
+/// What has to be read of a catalog for a selection.
+pub(crate) fn wanted(selection: &Selection) -> Wanted {
+    if selection.packages.is_empty() {
+        return Wanted::All;
+    }
+    Wanted::packages(selection.packages.iter().map(|package| package.name.clone()))
+}
+
+/// A selection in the words of the filter.
+pub(crate) fn understood(selection: &Selection) -> airlift_catalog::Selection {
+    let channel = |wish: &ChannelWish| ChannelSelection {
+        name: wish.name.clone(),
+        min: wish.from.clone(),
+        max: wish.to.clone(),
+    };
+    let package = |wish: &PackageWish| PackageSelection {
+        name: wish.name.clone(),
+        default_channel: wish.default.clone(),
+        channels: wish.channels.iter().map(channel).collect(),
+        min: wish.from.clone(),
+        max: wish.to.clone(),
+        full: wish.full,
+        bundles: Vec::new(),
+    };
+    let packages = selection.packages.iter().map(package).collect();
+    airlift_catalog::Selection { packages, full: selection.full }
+}

@@ -1,0 +1,327 @@
+//! `catalog:` sources: operators, and everything that they need.
+//!
+//! Of each operator bundle that the filter keeps: the bundle itself, the images that it lists, those that its embedded
+//! manifests name besides, and those that a knowledge pack knows of. The filtered catalog is made here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use airlift_catalog::{
+    Addition, Bundle, Catalog, Choice, Filtered, Mode, Offer, Wanted, filter, validate,
+};
+use airlift_scan::knowledge::{Advice, Knowledge, Product, Version};
+use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
+use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Stack};
+use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
+
+use super::Discovery;
+use crate::catalogs::{self, Opened};
+use crate::made;
+use crate::resolve::Upstream;
+use crate::want::Want;
+use crate::{UpstreamError, blocking};
+
+/// Looks into all catalogs together: what a bundle of one requires, another may have.
+pub(super) async fn find(
+    finders: &[(&CatalogSource, &Finder)],
+    stack: &Stack,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Vec<Result<Discovery, UpstreamError>> {
+    let mut works = Vec::new();
+    for (wanted, finder) in finders {
+        works.push(Work::open(wanted, finder, stack, upstream, ctx).await);
+    }
+    for mode in [Dependencies::Include, Dependencies::Report] {
+        let of_mode = works.iter_mut().filter_map(|work| work.as_mut().ok());
+        let mut of_mode: Vec<&mut Work> =
+            of_mode.filter(|work| work.wanted.dependencies == mode).collect();
+        depend(&mut of_mode, mode).await;
+    }
+    let mut discoveries = Vec::new();
+    for work in works {
+        discoveries.push(match work {
+            Ok(work) => work.discover(stack, upstream).await,
+            Err(err) => Err(err),
+        });
+    }
+    discoveries
+}
+
+/// A catalog, and what is chosen of it so far.
+struct Work<'a> {
+    wanted: &'a CatalogSource,
+    finder: &'a Finder,
+    opened: Opened,
+    catalog: Catalog,
+    choice: Choice,
+    additions: Vec<Addition>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Work<'a> {
+    async fn open(
+        wanted: &'a CatalogSource,
+        finder: &'a Finder,
+        stack: &Stack,
+        upstream: &Upstream,
+        ctx: &Ctx,
+    ) -> Result<Self, UpstreamError> {
+        let platforms = finder.platforms(stack);
+        let opened = catalogs::open(&wanted.place, None, platforms, upstream, ctx).await?;
+        let (place, selection) = (opened.clone(), wanted.selection.clone());
+        let read = move || {
+            let catalog = place.read(&catalogs::wanted(&selection))?;
+            let filtered = filter(&catalog, &catalogs::understood(&selection), Mode::Strict);
+            Ok((catalog, filtered.map_err(UpstreamError::Filter)?))
+        };
+        let (catalog, Filtered { choice, findings }) = blocking(read).await?;
+        Ok(Self { wanted, finder, opened, catalog, choice, additions: Vec::new(), findings })
+    }
+
+    fn offer(&self) -> Offer<'_> {
+        let name = self.finder.written.clone();
+        Offer { name, catalog: &self.catalog, choice: self.choice.clone() }
+    }
+
+    fn requires_others(&self) -> bool {
+        self.catalog.bundles().any(|(package, bundle)| {
+            let kept = self.choice.packages.get(&package.name);
+            kept.is_some_and(|kept| kept.bundles.contains(&bundle.name)) && requires_others(bundle)
+        })
+    }
+
+    async fn discover(
+        mut self,
+        stack: &Stack,
+        upstream: &Upstream,
+    ) -> Result<Discovery, UpstreamError> {
+        self.findings.extend(self.choice.servable());
+        let kept = self.catalog.keep(&self.choice);
+        self.findings.extend(validate(&kept));
+        let key = self.finder.key();
+        let declared =
+            Because { from: key.clone(), path: String::new(), evidence: Evidence::Declared };
+        let labelled = Artifact {
+            from: Some(self.opened.from),
+            kept: catalogs::locked(&self.choice),
+            because: vec![declared],
+            ..Artifact::new(Kind::Catalog, self.wanted.reference.clone())
+        };
+        let made = made::catalog(&kept, labelled, upstream).await?;
+        let parent = made.reference.to_string();
+        let mut gathered = Gathered::new(parent, self.finder.platforms(stack), &key);
+        gathered.add_all(&kept, &self.additions, &packages_of(stack));
+        gathered.findings.extend(self.findings.into_iter().map(|finding| finding.of(&key)));
+        Ok(gathered.into_discovery(made))
+    }
+}
+
+/// Adds to what is chosen of each catalog what the chosen bundles require of any, or says what that is.
+async fn depend(works: &mut [&mut Work<'_>], mode: Dependencies) {
+    if !works.iter().any(|work| work.requires_others()) {
+        return;
+    }
+    for work in works.iter_mut() {
+        let opened = work.opened.clone();
+        match blocking(move || opened.read(&Wanted::All)).await {
+            Ok(catalog) => work.catalog = catalog,
+            Err(err) => {
+                let message = format!("not all of it can be read: {}", error::chain(&err));
+                let key = work.finder.key();
+                work.findings.push(Finding::error("unfulfilled-dependency", key, message));
+                return;
+            }
+        }
+    }
+    let mut offers: Vec<Offer> = works.iter().map(|work| work.offer()).collect();
+    let mode = match mode {
+        Dependencies::Include => airlift_catalog::Dependencies::Include,
+        Dependencies::Report => airlift_catalog::Dependencies::Report,
+        Dependencies::Ignore => airlift_catalog::Dependencies::Ignore,
+    };
+    let done = airlift_catalog::depend(&mut offers, mode);
+    let choices: Vec<Choice> = offers.into_iter().map(|offer| offer.choice).collect();
+    match done {
+        Ok((additions, findings)) => {
+            for (work, choice) in works.iter_mut().zip(choices) {
+                work.choice = choice;
+                let is_here = |it: &&Addition| it.catalog == work.finder.written;
+                work.additions = additions.iter().filter(is_here).cloned().collect();
+            }
+            works[0].findings.extend(findings);
+        }
+        // What was asked for is carried all the same; nobody will take it for complete.
+        Err(err) => {
+            let help = err.help().map(|help| format!("; {help}")).unwrap_or_default();
+            let key = works[0].finder.key();
+            let finding = Finding::error("unfulfilled-dependency", key, format!("{err}{help}"));
+            works[0].findings.push(finding);
+        }
+    }
+}
+
+fn requires_others(bundle: &Bundle) -> bool {
+    ["olm.package.required", "olm.gvk.required", "olm.constraint"]
+        .iter()
+        .any(|kind| bundle.properties(kind).next().is_some())
+}
+
+/// The packages that any source of the stack names.
+fn packages_of(stack: &Stack) -> BTreeSet<&str> {
+    let catalogs = stack.finders.iter().filter_map(|finder| match &finder.kind {
+        FinderKind::Catalog(catalog) => Some(catalog),
+        _ => None,
+    });
+    catalogs.flat_map(|catalog| &catalog.selection.packages).map(|it| it.name.as_str()).collect()
+}
+
+/// What the bundles of one catalog need.
+struct Gathered<'a> {
+    /// The catalog's reference.
+    catalog: String,
+    platforms: &'a Platforms,
+    key: &'a str,
+    wants: BTreeMap<Reference, Want>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(catalog: String, platforms: &'a Platforms, key: &'a str) -> Self {
+        Self { catalog, platforms, key, wants: BTreeMap::new(), findings: Vec::new() }
+    }
+
+    fn add_all(&mut self, kept: &Catalog, additions: &[Addition], packages: &BTreeSet<&str>) {
+        let knowledge = Knowledge::embedded();
+        for (package, bundle) in kept.bundles() {
+            let because = self.because(kept, &package.name, bundle, additions);
+            self.bundle(bundle, because);
+            let version = bundle.version_text().and_then(|it| it.parse::<Version>().ok());
+            if let Some(version) = version {
+                let advice = knowledge.about(&Product::Olm(package.name.clone()), &version);
+                self.known(bundle, &advice, packages);
+            }
+        }
+    }
+
+    /// Why a bundle is kept: it was asked for, or another bundle requires it.
+    fn because(
+        &self,
+        kept: &Catalog,
+        package: &str,
+        bundle: &Bundle,
+        additions: &[Addition],
+    ) -> Because {
+        let addition = additions.iter().find(|addition| addition.bundle == bundle.name);
+        let link = addition.and_then(|addition| addition.because.last());
+        let Some(link) = link else {
+            let path = format!("package {package}: {}", bundle.name);
+            return Because { from: self.catalog.clone(), path, evidence: Evidence::Declared };
+        };
+        let parent = kept.bundles().find(|(_, parent)| parent.name == link.bundle);
+        let parent = parent.and_then(|(_, parent)| parent.image.parse::<Reference>().ok());
+        let from = parent.map_or_else(|| self.catalog.clone(), |parent| parent.to_string());
+        let path = format!("package {package}: {link}");
+        Because { from, path, evidence: Evidence::Declared }
+    }
+
+    fn bundle(&mut self, bundle: &Bundle, because: Because) {
+        let Some(reference) = self.parsed(&bundle.image, &bundle.name, "image") else { return };
+        let parent = reference.to_string();
+        let want = Want {
+            kind: Kind::Bundle,
+            name: bundle.name.clone(),
+            version: bundle.version_text().unwrap_or_default().to_owned(),
+            ..Want::image(reference.clone(), self.platforms.clone())
+        };
+        self.add(want, because);
+        for related in bundle.related_images() {
+            // A bundle lists itself as well.
+            let path = format!("relatedImages[{}]", related.name);
+            let image = self.parsed(&related.image, &bundle.name, &path);
+            if let Some(image) = image.filter(|image| *image != reference) {
+                self.image(image, &parent, path, Evidence::Declared);
+            }
+        }
+        self.embedded(bundle, &parent);
+    }
+
+    /// Older catalogs hold the manifests of a bundle whole.
+    fn embedded(&mut self, bundle: &Bundle, parent: &str) {
+        let manifests = match bundle.manifests() {
+            Ok(manifests) => manifests,
+            Err(err) => {
+                let finding = Finding::warning("odd-manifest", &bundle.name, err.to_string());
+                self.findings.push(finding.of(self.key));
+                return;
+            }
+        };
+        for scan in manifests.iter().map(airlift_scan::scan) {
+            for found in scan.images {
+                self.image(found.reference, parent, found.path, found.evidence.into());
+            }
+            let doubts = scan.doubts.iter().map(|doubt| doubt.finding(&bundle.name).of(self.key));
+            self.findings.extend(doubts);
+        }
+    }
+
+    /// What no metadata says of a bundle.
+    fn known(&mut self, bundle: &Bundle, advice: &Advice, packages: &BTreeSet<&str>) {
+        let Ok(parent) = bundle.image.parse::<Reference>() else { return };
+        for known in &advice.images {
+            let because = known.because();
+            let path = format!("{}: {}", because.from, because.path);
+            self.image(known.reference.clone(), &parent.to_string(), path, Evidence::Known);
+        }
+        for dependency in &advice.dependencies {
+            if packages.contains(dependency.package.as_str()) {
+                continue;
+            }
+            let part = dependency.needed_for.as_ref().map(|part| format!(" for {part}"));
+            let from = dependency.catalog.as_ref().map(|it| format!(", from {it}"));
+            let message = format!(
+                "it needs package `{}`{}{}, and no source of the stack names it: {} ({})",
+                dependency.package,
+                part.unwrap_or_default(),
+                from.unwrap_or_default(),
+                dependency.origin.why,
+                dependency.origin.source
+            );
+            let finding = Finding::warning("undeclared-dependency", &bundle.name, message);
+            self.findings.push(finding.of(self.key));
+        }
+        let gaps = advice.gaps.iter().map(|gap| gap.finding().of(self.key));
+        self.findings.extend(gaps);
+    }
+
+    fn image(&mut self, image: Reference, parent: &str, path: String, evidence: Evidence) {
+        let because = Because { from: parent.to_owned(), path, evidence };
+        self.add(Want::image(image, self.platforms.clone()), because);
+    }
+
+    fn add(&mut self, want: Want, because: Because) {
+        let known = self.wants.entry(want.reference.clone()).or_insert(want);
+        known.because.push(because);
+    }
+
+    /// What a catalog calls an image; one that is none is said, and the others are carried.
+    fn parsed(&mut self, text: &str, bundle: &str, path: &str) -> Option<Reference> {
+        match text.parse() {
+            Ok(reference) => Some(reference),
+            Err(_) if text.is_empty() => None,
+            Err(err) => {
+                let message = format!("{path}: `{text}` is no image: {err}");
+                self.findings.push(Finding::warning("odd-image", bundle, message).of(self.key));
+                None
+            }
+        }
+    }
+
+    fn into_discovery(self, made: Artifact) -> Discovery {
+        Discovery {
+            source: None,
+            wants: self.wants.into_values().collect(),
+            made: vec![made],
+            findings: self.findings,
+        }
+    }
+}

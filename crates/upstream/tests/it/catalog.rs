@@ -1,0 +1,174 @@
+//! OLM catalogs: from a folder and an image, filtered, completed, and made into an image again.
+
+use std::fmt::Write as _;
+
+use airlift_spec::lock::{Artifact, Evidence, Kind};
+use airlift_spec::{Digest, Lock, Stack};
+use airlift_testkit::samples::{self, File, Image, Layer};
+use airlift_upstream::inputs;
+use airlift_upstream::resolve::ResolveOptions;
+
+use crate::world::{World, codes};
+
+const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+
+/// A world with a catalog in the folder `catalog`: `app` 1.0.0 and 1.1.0, of which each needs `ai/app:<version>`
+/// and the package `base`, and `other`.
+fn world() -> World {
+    let world = World::new();
+    for (seed, path) in (1..).zip(["app", "app-bundle", "base", "base-bundle", "other-bundle"]) {
+        for version in ["1.0.0", "1.1.0"] {
+            world.registry.put(&format!("ai/{path}"), version, &samples::image(seed, &[1000]));
+        }
+    }
+    let folder = world.folder().join("catalog");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("catalog.yaml"), text(&world.registry.host())).unwrap();
+    world
+}
+
+fn text(host: &str) -> String {
+    let mut text = String::new();
+    for package in ["app", "base", "other"] {
+        write!(
+            text,
+            "---\nschema: olm.package\nname: {package}\ndefaultChannel: stable\n---\nschema: olm.channel\npackage: {package}\nname: stable\nentries:\n- name: {package}.v1.0.0\n- name: {package}.v1.1.0\n  replaces: {package}.v1.0.0\n"
+        )
+        .unwrap();
+        for version in ["1.0.0", "1.1.0"] {
+            write!(
+                text,
+                "---\nschema: olm.bundle\npackage: {package}\nname: {package}.v{version}\nimage: {host}/ai/{package}-bundle:{version}\nproperties:\n- type: olm.package\n  value: {{packageName: {package}, version: {version}}}\n"
+            )
+            .unwrap();
+            if package == "app" {
+                write!(text, "- type: olm.package.required\n  value: {{packageName: base, versionRange: '>=1.0.0'}}\nrelatedImages:\n- {{name: app, image: '{host}/ai/app:{version}'}}\n").unwrap();
+            }
+        }
+    }
+    text
+}
+
+fn stack(more: &str) -> Stack {
+    let source = format!("catalog: ./catalog, as: 'example.com/own/catalog:v1', {more}");
+    let text = format!("version: 1\nname: demo\nsources: [{{{source}}}]\n");
+    airlift_spec::stack::parse(&text).unwrap()
+}
+
+fn bundles(lock: &Lock) -> Vec<(&str, &str)> {
+    let bundles = lock.artifacts.iter().filter(|artifact| artifact.kind == Kind::Bundle);
+    bundles.map(|bundle| (bundle.name.as_str(), bundle.version.as_str())).collect()
+}
+
+fn catalog_of(lock: &Lock) -> &Artifact {
+    lock.artifacts.iter().find(|artifact| artifact.kind == Kind::Catalog).unwrap()
+}
+
+#[tokio::test]
+async fn a_package_brings_its_bundle_its_images_and_what_it_requires() {
+    let world = world();
+    let stack = stack("packages: [{name: app}]");
+    let lock = world.lock(&stack).await;
+    assert_eq!(bundles(&lock), [("app.v1.1.0", "1.1.0"), ("base.v1.1.0", "1.1.0")]);
+    let by_path = |path: &str| {
+        lock.artifacts.iter().find(|artifact| artifact.reference.path() == path).unwrap()
+    };
+    let image = &by_path("ai/app").because[0];
+    assert_eq!(image.from, by_path("ai/app-bundle").reference.to_string());
+    assert_eq!((image.path.as_str(), image.evidence), ("relatedImages[app]", Evidence::Declared));
+    let base = &by_path("ai/base-bundle").because[0];
+    assert_eq!(base.from, by_path("ai/app-bundle").reference.to_string());
+    assert!(base.path.contains("app.v1.1.0 requires"), "{}", base.path);
+    assert!(codes(&lock).is_empty(), "{:?}", lock.findings);
+    assert_eq!(lock.satisfies(&stack, &inputs(&stack, world.folder()).unwrap()), Ok(()));
+}
+
+#[tokio::test]
+async fn the_filtered_catalog_is_an_image_with_the_same_bytes_every_time() {
+    let mut world = world();
+    let stack =
+        stack("packages: [{name: app, channel: stable, from: 1.0.0}], dependencies: ignore");
+    let lock = world.lock(&stack).await;
+    assert_eq!(bundles(&lock).len(), 2);
+    let catalog = catalog_of(&lock);
+    assert_eq!(catalog.reference.to_string(), "example.com/own/catalog:v1");
+    world.start_over();
+    let fetched = world.fetch(&lock).await;
+    assert!(fetched.failures.is_empty(), "{:?}", fetched.failures);
+    let again = world.lock(&stack).await;
+    assert_eq!(again.to_text(), lock.to_text());
+
+    let store = &world.upstream.store;
+    let manifest = store.read(&catalog.digest.unwrap(), 1 << 20).unwrap().unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let read = |descriptor: &serde_json::Value| {
+        let digest: Digest = descriptor["digest"].as_str().unwrap().parse().unwrap();
+        store.read(&digest, 1 << 20).unwrap().unwrap()
+    };
+    let config: serde_json::Value = serde_json::from_slice(&read(&manifest["config"])).unwrap();
+    assert_eq!(config["config"]["Labels"][ROOT_LABEL], "/configs");
+    let layer = read(&manifest["layers"][0]);
+    assert_eq!(config["rootfs"]["diff_ids"][0], Digest::of(&layer).to_string());
+    let mut names = Vec::new();
+    for member in tar::Archive::new(layer.as_slice()).entries().unwrap() {
+        names.push(member.unwrap().path().unwrap().display().to_string());
+    }
+    assert_eq!(names, ["configs", "configs/app", "configs/app/catalog.json"]);
+}
+
+#[tokio::test]
+async fn a_catalog_in_a_registry_is_read_through_all_its_layers() {
+    let world = world();
+    let host = world.registry.host();
+    let old = text(&host).replace("1.1.0", "1.1.9");
+    let image = Image {
+        layers: vec![
+            Layer::gzip(&[
+                File::new("configs/gone/catalog.yaml", "schema: olm.package\nname: gone\n"),
+                File::new("configs/app/catalog.yaml", old),
+                File::new("etc/passwd", "root\n"),
+            ]),
+            Layer::zstd(&[
+                File::new("configs/.wh.gone", ""),
+                File::new("./configs/app/catalog.yaml", text(&host)),
+            ]),
+        ],
+        labels: [(ROOT_LABEL.to_owned(), "/configs".to_owned())].into(),
+        ..Image::default()
+    };
+    world.registry.put("catalogs/index", "v4.20", &image.build());
+    let text = format!(
+        "version: 1\nname: demo\nsources: [{{catalog: '{host}/catalogs/index:v4.20', packages: [{{name: app}}]}}]\n"
+    );
+    let stack = airlift_spec::stack::parse(&text).unwrap();
+    let lock = world.lock(&stack).await;
+    assert_eq!(bundles(&lock), [("app.v1.1.0", "1.1.0"), ("base.v1.1.0", "1.1.0")]);
+    let from = catalog_of(&lock).from.clone().unwrap();
+    assert!(from.starts_with(&format!("catalog:{host}/catalogs/index:v4.20@sha256:")), "{from}");
+    world.registry.forget_requests();
+    let again = world.resolve_from(&stack, Some(&lock), &ResolveOptions::default()).await.unwrap();
+    assert_eq!(again.lock.to_text(), lock.to_text());
+    assert!(world.registry.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_an_error_with_what_is_meant_perhaps() {
+    let world = world();
+    let resolution = world.resolve(&stack("packages: [{name: apq}]")).await;
+    let said = airlift_spec::error::chain(&resolution.failures[0].error);
+    assert!(said.contains("no package `apq`"), "{said}");
+    assert_eq!(codes(&resolution.lock), ["not-looked-into"]);
+}
+
+#[tokio::test]
+async fn a_requirement_that_nothing_fulfils_is_an_error_and_the_rest_is_carried() {
+    let world = world();
+    let path = world.folder().join("catalog/catalog.yaml");
+    let text = fs_err::read_to_string(&path).unwrap().replace(">=1.0.0", ">=9.0.0");
+    fs_err::write(&path, text).unwrap();
+    let lock = world.resolve(&stack("packages: [{name: app}]")).await.lock;
+    assert_eq!(bundles(&lock), [("app.v1.1.0", "1.1.0")]);
+    assert_eq!(codes(&lock), ["unfulfilled-dependency"]);
+    let lock = world.lock(&stack("packages: [{name: app}], dependencies: report")).await;
+    assert_eq!(codes(&lock), ["catalog-dependency"]);
+}
