@@ -219,8 +219,10 @@ fn nightly(program: impl AsRef<OsStr>) -> Command {
 mod tests {
     use super::*;
 
-    const SOURCES: [&str; 6] = [
+    const SOURCES: [&str; 8] = [
         "crates/spec/src/fuzzing.rs",
+        "crates/scan/src/fuzzing.rs",
+        "crates/helm/src/fuzzing.rs",
         "crates/store/src/fuzzing.rs",
         "crates/registry/src/client/fuzzing.rs",
         "crates/registry/src/server/fuzzing.rs",
