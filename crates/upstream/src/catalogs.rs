@@ -30,6 +30,9 @@ pub(crate) const CATALOG: &str = "catalog:";
 /// Says in an image where its catalog lies.
 pub(crate) const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
+/// Says in a bundle's image where its manifests lie.
+const MANIFESTS_LABEL: &str = "operators.operatorframework.io.bundle.manifests.v1";
+
 /// Most bytes that one layer unpacks to. An index image with its cache has a tenth of it.
 const MAX_LAYER_BYTES: u64 = 32 << 30;
 
@@ -44,7 +47,7 @@ pub(crate) struct Opened {
 #[derive(Debug, Clone)]
 enum Bytes {
     Folder(PathBuf),
-    Layers { store: Store, layers: Vec<Digest>, root: String, image: String },
+    Image { image: Image, root: String },
 }
 
 /// What of an image's configuration says where its catalog is.
@@ -107,33 +110,119 @@ async fn open_image(
     ctx: &Ctx,
 ) -> Result<Opened, UpstreamError> {
     let (origin, reference) = origin(written, upstream).await?;
-    let name = reference.to_string();
-    let store = &upstream.store;
-    let manifests = Manifests { reference: &name, origin: &origin, store, ctx };
-    let asked = match (&origin, pin) {
-        (_, Some(pin)) => pin.to_string(),
-        (Origin::Local(image), None) => image.root().digest.to_string(),
-        (Origin::Registry { .. }, None) => reference.wanted(),
-    };
-    let root = manifests.look_up(&asked).await?;
-    let root = root.ok_or_else(|| UpstreamError::Absent { reference: name.clone() })?;
-    let image = one_of(&root, platforms, &manifests).await?;
-    for blob in &image.manifest.blobs {
-        origin.bring(blob, &name, store, ctx).await?;
+    let image = Image::bring(&origin, &reference, pin, platforms, upstream, ctx).await?;
+    let root = image.labels.get(ROOT_LABEL).ok_or_else(|| no_catalog(&image.name))?;
+    let root = root.trim_matches('/').to_owned();
+    let pinned = written.split('@').next().unwrap_or(written);
+    let from = format!("{CATALOG}{pinned}@{}", image.digest);
+    Ok(Opened { bytes: Bytes::Image { image, root }, from })
+}
+
+/// The objects in a bundle's image: its `ClusterServiceVersion`, CRDs, and all else that it installs, by file.
+pub(crate) async fn bundle(
+    reference: &Reference,
+    platforms: &Platforms,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Vec<(String, Vec<u8>)>, UpstreamError> {
+    let repository = Repository::from(reference);
+    let origin = Origin::Registry { client: upstream.client.clone(), repository };
+    let image = Image::bring(&origin, reference, None, platforms, upstream, ctx).await?;
+    let folder = image.labels.get(MANIFESTS_LABEL).map_or("manifests", String::as_str);
+    let folder = folder.trim_matches('/').to_owned();
+    blocking(move || {
+        let mut files = BTreeMap::new();
+        image.each_member(|member| {
+            let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+            let path = path.trim_start_matches("./").trim_matches('/');
+            let Some(name) = below(path, &folder) else { return Ok(()) };
+            if member.header().entry_type().is_file() {
+                let mut text = Vec::new();
+                member.take(airlift_scan::MAX_BYTES as u64).read_to_end(&mut text)?;
+                files.insert(name.to_owned(), text);
+            }
+            Ok(())
+        })?;
+        Ok(files.into_iter().collect())
+    })
+    .await
+}
+
+/// An image whose layers are in the store.
+#[derive(Debug, Clone)]
+struct Image {
+    name: String,
+    /// Of the manifest that its reference leads to, which may be an index.
+    digest: Digest,
+    labels: BTreeMap<String, String>,
+    layers: Vec<Digest>,
+    store: Store,
+}
+
+impl Image {
+    async fn bring(
+        origin: &Origin,
+        reference: &Reference,
+        pin: Option<Digest>,
+        platforms: &Platforms,
+        upstream: &Upstream,
+        ctx: &Ctx,
+    ) -> Result<Self, UpstreamError> {
+        let name = reference.to_string();
+        let store = &upstream.store;
+        let manifests = Manifests { reference: &name, origin, store, ctx };
+        let asked = match (origin, pin) {
+            (_, Some(pin)) => pin.to_string(),
+            (Origin::Local(image), None) => image.root().digest.to_string(),
+            (Origin::Registry { .. }, None) => reference.wanted(),
+        };
+        let root = manifests.look_up(&asked).await?;
+        let root = root.ok_or_else(|| UpstreamError::Absent { reference: name.clone() })?;
+        let image = one_of(&root, platforms, &manifests).await?;
+        for blob in &image.manifest.blobs {
+            origin.bring(blob, &name, store, ctx).await?;
+        }
+        // Of an image, the configuration is the first.
+        let (config, layers) = match image.manifest.blobs.split_first() {
+            Some((config, layers)) => (Some(config.digest), layers),
+            None => (None, [].as_slice()),
+        };
+        let layers = layers.iter().map(|layer| layer.digest).collect();
+        let labels = labels(config, store).await?;
+        Ok(Self { digest: root.descriptor.digest, labels, layers, store: store.clone(), name })
     }
-    // Of an image, the configuration is the first.
-    let (config, layers) = image.manifest.blobs.split_first().ok_or_else(|| no_catalog(&name))?;
-    let (config, kept) = (config.digest, store.clone());
-    let text = blocking(move || kept.read(&config, MAX_MANIFEST_BYTES)).await;
+
+    /// Shows each member of all layers, in their order. Blocks on the disk.
+    fn each_member(
+        &self,
+        mut show: impl FnMut(&mut Member<'_>) -> io::Result<()>,
+    ) -> Result<(), UpstreamError> {
+        for layer in &self.layers {
+            let blob = self.store.open_blob(layer).map_err(UpstreamError::StoreItself)?;
+            let blob = blob.ok_or_else(|| UpstreamError::Missing {
+                reference: self.name.clone(),
+                what: "the layer",
+                digest: *layer,
+            })?;
+            each_member(blob, &mut show).map_err(|source| UpstreamError::Read {
+                path: format!("{} {layer}", self.name),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+async fn labels(
+    config: Option<Digest>,
+    store: &Store,
+) -> Result<BTreeMap<String, String>, UpstreamError> {
+    let Some(config) = config else { return Ok(BTreeMap::new()) };
+    let store = store.clone();
+    let text = blocking(move || store.read(&config, MAX_MANIFEST_BYTES)).await;
     let text = text.map_err(UpstreamError::StoreItself)?.unwrap_or_default();
     let config: ImageConfig = serde_json::from_slice(&text).unwrap_or_default();
-    let labels = config.config.labels.unwrap_or_default();
-    let folder = labels.get(ROOT_LABEL).ok_or_else(|| no_catalog(&name))?;
-    let layers = layers.iter().map(|layer| layer.digest).collect();
-    let folder = folder.trim_matches('/').to_owned();
-    let bytes = Bytes::Layers { store: store.clone(), layers, root: folder, image: name };
-    let pinned = written.split('@').next().unwrap_or(written);
-    Ok(Opened { bytes, from: format!("{CATALOG}{pinned}@{}", root.descriptor.digest) })
+    Ok(config.config.labels.unwrap_or_default())
 }
 
 fn no_catalog(name: &str) -> UpstreamError {
@@ -191,24 +280,12 @@ impl Opened {
         let failed = |source| UpstreamError::Catalog { place: self.from.clone(), source };
         match &self.bytes {
             Bytes::Folder(folder) => Catalog::read_dir(folder, wanted).map_err(failed),
-            Bytes::Layers { store, layers, root, image } => {
+            Bytes::Image { image, root } => {
                 let mut reader = Reader::new(wanted.clone());
-                for layer in layers {
-                    let blob = store.open_blob(layer).map_err(UpstreamError::StoreItself)?;
-                    let blob = blob.ok_or_else(|| UpstreamError::Missing {
-                        reference: image.clone(),
-                        what: "the layer",
-                        digest: *layer,
-                    })?;
-                    let look = |member: &mut Member<'_>| {
-                        look(member, root, wanted, &mut reader);
-                        Ok(())
-                    };
-                    each_member(blob, look).map_err(|source| UpstreamError::Read {
-                        path: format!("{image} {layer}"),
-                        source,
-                    })?;
-                }
+                image.each_member(|member| {
+                    look(member, root, wanted, &mut reader);
+                    Ok(())
+                })?;
                 reader.finish().map_err(failed)
             }
         }
@@ -216,10 +293,10 @@ impl Opened {
 }
 
 /// A member of a layer.
-pub(crate) type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
+type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
 
 /// Unpacks a layer, and shows each of its files with its name.
-pub(crate) fn each_member(
+fn each_member(
     layer: impl Read + 'static,
     mut show: impl FnMut(&mut Member<'_>) -> io::Result<()>,
 ) -> io::Result<()> {

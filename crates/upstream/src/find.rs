@@ -119,7 +119,7 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let found = catalog::find(&open, self.stack, self.upstream, self.ctx).await;
+        let found = catalog::find(&open, self.stack, self.upstream, self.options, self.ctx).await;
         let done =
             |((_, finder), found): (&(_, &'f Finder), _)| (*finder, self.done(finder, found));
         answers.extend(open.iter().zip(found).map(done));

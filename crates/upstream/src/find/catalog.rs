@@ -12,11 +12,12 @@ use airlift_scan::knowledge::{Advice, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
+use futures::StreamExt as _;
 
 use super::Discovery;
 use crate::catalogs::{self, Opened};
 use crate::made;
-use crate::resolve::Upstream;
+use crate::resolve::{ResolveOptions, Upstream};
 use crate::want::Want;
 use crate::{UpstreamError, blocking};
 
@@ -25,6 +26,7 @@ pub(super) async fn find(
     finders: &[(&CatalogSource, &Finder)],
     stack: &Stack,
     upstream: &Upstream,
+    options: &ResolveOptions,
     ctx: &Ctx,
 ) -> Vec<Result<Discovery, UpstreamError>> {
     let mut works = Vec::new();
@@ -40,7 +42,7 @@ pub(super) async fn find(
     let mut discoveries = Vec::new();
     for work in works {
         discoveries.push(match work {
-            Ok(work) => work.discover(stack, upstream).await,
+            Ok(work) => work.discover(stack, upstream, options, ctx).await,
             Err(err) => Err(err),
         });
     }
@@ -94,6 +96,8 @@ impl<'a> Work<'a> {
         mut self,
         stack: &Stack,
         upstream: &Upstream,
+        options: &ResolveOptions,
+        ctx: &Ctx,
     ) -> Result<Discovery, UpstreamError> {
         self.findings.extend(self.choice.servable());
         let kept = self.catalog.keep(&self.choice);
@@ -111,6 +115,9 @@ impl<'a> Work<'a> {
         let parent = made.reference.to_string();
         let mut gathered = Gathered::new(parent, self.finder.platforms(stack), &key);
         gathered.add_all(&kept, &self.additions, &packages_of(stack));
+        if !options.offline {
+            gathered.look_into_bundles(&kept, upstream, options, ctx).await;
+        }
         gathered.findings.extend(self.findings.into_iter().map(|finding| finding.of(&key)));
         Ok(gathered.into_discovery(made))
     }
@@ -245,22 +252,77 @@ impl<'a> Gathered<'a> {
         self.embedded(bundle, &parent);
     }
 
+    /// Newer catalogs hold no manifests, so the bundles' own images are looked into.
+    async fn look_into_bundles(
+        &mut self,
+        kept: &Catalog,
+        upstream: &Upstream,
+        options: &ResolveOptions,
+        ctx: &Ctx,
+    ) {
+        let platforms = self.platforms;
+        let closed = kept.bundles().map(|(_, bundle)| bundle);
+        let closed = closed.filter(|it| it.properties("olm.bundle.object").next().is_none());
+        let named = closed.filter_map(|it| Some((it.name.clone(), it.image.parse().ok()?)));
+        let named: Vec<(String, Reference)> = named.collect();
+        let mut answers = futures::stream::iter(named)
+            .map(|(name, image)| async move {
+                let files = catalogs::bundle(&image, platforms, upstream, ctx).await;
+                (name, image.to_string(), files)
+            })
+            .buffered(options.max_in_flight.get());
+        while let Some((name, parent, files)) = answers.next().await {
+            match files {
+                Ok(files) => files.iter().for_each(|file| self.file(&name, &parent, file)),
+                Err(err) => {
+                    let message = format!(
+                        "its image was not looked into, and may need more than it lists: {}",
+                        error::chain(&err)
+                    );
+                    self.say(Finding::warning("bundle-not-read", &name, message));
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, bundle: &str, parent: &str, (name, text): &(String, Vec<u8>)) {
+        match airlift_scan::documents(text) {
+            Ok(documents) => {
+                for document in &documents {
+                    self.object(bundle, parent, &document.object);
+                }
+            }
+            Err(err) => {
+                let message = format!("{name}: {}", error::chain(&err));
+                self.say(Finding::warning("odd-manifest", bundle, message));
+            }
+        }
+    }
+
+    /// The images that an object of a bundle names.
+    fn object(&mut self, bundle: &str, parent: &str, object: &serde_json::Value) {
+        let scan = airlift_scan::scan(object);
+        for found in scan.images {
+            self.image(found.reference, parent, found.path, found.evidence.into());
+        }
+        scan.doubts.iter().for_each(|doubt| self.say(doubt.finding(bundle)));
+    }
+
+    fn say(&mut self, finding: Finding) {
+        self.findings.push(finding.of(self.key));
+    }
+
     /// Older catalogs hold the manifests of a bundle whole.
     fn embedded(&mut self, bundle: &Bundle, parent: &str) {
         let manifests = match bundle.manifests() {
             Ok(manifests) => manifests,
             Err(err) => {
                 let finding = Finding::warning("odd-manifest", &bundle.name, err.to_string());
-                self.findings.push(finding.of(self.key));
-                return;
+                return self.say(finding);
             }
         };
-        for scan in manifests.iter().map(airlift_scan::scan) {
-            for found in scan.images {
-                self.image(found.reference, parent, found.path, found.evidence.into());
-            }
-            let doubts = scan.doubts.iter().map(|doubt| doubt.finding(&bundle.name).of(self.key));
-            self.findings.extend(doubts);
+        for object in &manifests {
+            self.object(&bundle.name, parent, object);
         }
     }
 
@@ -286,11 +348,9 @@ impl<'a> Gathered<'a> {
                 dependency.origin.why,
                 dependency.origin.source
             );
-            let finding = Finding::warning("undeclared-dependency", &bundle.name, message);
-            self.findings.push(finding.of(self.key));
+            self.say(Finding::warning("undeclared-dependency", &bundle.name, message));
         }
-        let gaps = advice.gaps.iter().map(|gap| gap.finding().of(self.key));
-        self.findings.extend(gaps);
+        advice.gaps.iter().for_each(|gap| self.say(gap.finding()));
     }
 
     fn image(&mut self, image: Reference, parent: &str, path: String, evidence: Evidence) {
@@ -310,7 +370,7 @@ impl<'a> Gathered<'a> {
             Err(_) if text.is_empty() => None,
             Err(err) => {
                 let message = format!("{path}: `{text}` is no image: {err}");
-                self.findings.push(Finding::warning("odd-image", bundle, message).of(self.key));
+                self.say(Finding::warning("odd-image", bundle, message));
                 None
             }
         }

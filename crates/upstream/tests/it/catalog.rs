@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use airlift_spec::lock::{Artifact, Evidence, Kind};
 use airlift_spec::{Digest, Lock, Stack};
-use airlift_testkit::samples::{self, File, Image, Layer};
+use airlift_testkit::samples::{self, File, Image, Layer, Sample};
 use airlift_upstream::inputs;
 use airlift_upstream::resolve::ResolveOptions;
 
@@ -16,15 +16,23 @@ const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 /// and the package `base`, and `other`.
 fn world() -> World {
     let world = World::new();
-    for (seed, path) in (1..).zip(["app", "app-bundle", "base", "base-bundle", "other-bundle"]) {
-        for version in ["1.0.0", "1.1.0"] {
-            world.registry.put(&format!("ai/{path}"), version, &samples::image(seed, &[1000]));
+    for version in ["1.0.0", "1.1.0"] {
+        world.registry.put("ai/app", version, &samples::image(1, &[1000]));
+        for package in ["app", "base", "other"] {
+            let bundle = bundle(&format!("{package} {version}"));
+            world.registry.put(&format!("ai/{package}-bundle"), version, &bundle);
         }
     }
     let folder = world.folder().join("catalog");
     fs_err::create_dir_all(&folder).unwrap();
     fs_err::write(folder.join("catalog.yaml"), text(&world.registry.host())).unwrap();
     world
+}
+
+/// A bundle's image, with a manifest.
+fn bundle(manifest: &str) -> Sample {
+    let file = File::new("manifests/one.yaml", format!("kind: Thing\nspec: {manifest}\n"));
+    Image { layers: vec![Layer::gzip(&[file])], ..Image::default() }.build()
 }
 
 fn text(host: &str) -> String {
@@ -171,4 +179,27 @@ async fn a_requirement_that_nothing_fulfils_is_an_error_and_the_rest_is_carried(
     assert_eq!(codes(&lock), ["unfulfilled-dependency"]);
     let lock = world.lock(&stack("packages: [{name: app}], dependencies: report")).await;
     assert_eq!(codes(&lock), ["catalog-dependency"]);
+}
+
+#[tokio::test]
+async fn the_image_of_a_bundle_is_looked_into_where_the_catalog_holds_no_manifests() {
+    let world = world();
+    let host = world.registry.host();
+    world.registry.put("ai/helper", "1", &samples::image(7, &[1000]));
+    let env = format!("{{env: [{{name: HELPER_IMAGE, value: '{host}/ai/helper:1'}}]}}");
+    world.registry.put("ai/other-bundle", "1.1.0", &bundle(&env));
+    let other = stack("packages: [{name: other}]");
+    let lock = world.lock(&other).await;
+    let helper = lock.artifacts.iter().find(|it| it.reference.path() == "ai/helper").unwrap();
+    let because = &helper.because[0];
+    assert_eq!(because.from, format!("{host}/ai/other-bundle:1.1.0"));
+    assert_eq!(because.evidence, Evidence::Referenced);
+
+    world.registry.put("ai/other-bundle", "1.1.0", &samples::image(8, &[1000]));
+    let update = ResolveOptions {
+        update: airlift_upstream::resolve::Update::Everything,
+        ..ResolveOptions::default()
+    };
+    let broken = world.resolve_from(&other, Some(&lock), &update).await.unwrap();
+    assert_eq!(codes(&broken.lock), ["bundle-not-read"]);
 }
