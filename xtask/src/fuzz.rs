@@ -219,7 +219,7 @@ fn nightly(program: impl AsRef<OsStr>) -> Command {
 mod tests {
     use super::*;
 
-    const SOURCES: [&str; 8] = [
+    const SOURCES: [&str; 9] = [
         "crates/spec/src/fuzzing.rs",
         "crates/scan/src/fuzzing.rs",
         "crates/helm/src/fuzzing.rs",
@@ -227,6 +227,7 @@ mod tests {
         "crates/registry/src/client/fuzzing.rs",
         "crates/registry/src/server/fuzzing.rs",
         "crates/bundle/src/fuzzing.rs",
+        "crates/catalog/src/fuzzing.rs",
         "crates/upstream/src/local/fuzzing.rs",
     ];
 

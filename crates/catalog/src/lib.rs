@@ -11,6 +11,9 @@ pub mod choice;
 pub mod depend;
 pub mod document;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod graph;
 mod near;
 pub mod read;

@@ -15,6 +15,8 @@ pub(super) struct Scan {
     /// Of the outermost object: the key whose value comes next.
     key: Option<String>,
     after_colon: bool,
+    /// The last byte outside of strings that is no blank.
+    last: u8,
     head: Head,
     /// Something that only the parser can tell.
     is_odd: bool,
@@ -28,13 +30,21 @@ impl Scan {
                 self.string(bytes)?;
                 continue;
             }
-            match bytes[self.at] {
-                b'"' => self.string = Some(self.at + 1),
+            let byte = bytes[self.at];
+            match byte {
+                b'"' => {
+                    self.string = Some(self.at + 1);
+                    // In YAML, quotes may stand inside of a word.
+                    self.is_odd |= !b"{[,:".contains(&self.last);
+                }
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 b':' if self.depth == 1 => self.after_colon = true,
-                b',' if self.depth == 1 => self.after_colon = false,
+                b',' if self.depth == 1 => (self.after_colon, self.key) = (false, None),
                 _ => {}
+            }
+            if !byte.is_ascii_whitespace() {
+                self.last = byte;
             }
             self.at += 1;
             if self.depth == 0 {
@@ -119,5 +129,7 @@ mod tests {
         assert_eq!(scan(r#"{"n\u0061me": "x"}"#).1, None);
         assert_eq!(scan(r#"{"name": "\u0061"}"#).1, None);
         assert_eq!(scan(r#"{"name": "a", "name": "b"}"#).1, None);
+        assert_eq!(scan(r#"{"name": x"a"}"#).1, None);
+        assert_eq!(scan(r#"{"name": 1, package: "a"}"#).1, Some(Head::default()));
     }
 }
