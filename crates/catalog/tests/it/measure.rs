@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use airlift_catalog::{Catalog, Wanted, read};
+use airlift_catalog::{Catalog, Wanted, read, write};
 use fs_err as fs;
 
 use crate::{data, read::files};
@@ -44,6 +44,16 @@ fn stream(root: &Path, wanted: &Wanted) {
     }
 }
 
+fn stream_bytes(files: &[(String, Vec<u8>)], wanted: &Wanted) {
+    for (name, bytes) in files {
+        let mut each = |document| {
+            std::hint::black_box(document);
+            Ok(())
+        };
+        read::documents(name, &**bytes, wanted, &mut each).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "prints what reading costs"]
 fn measure_reading() {
@@ -53,6 +63,10 @@ fn measure_reading() {
         let one = Wanted::packages([folder.file_name().to_string_lossy()]);
         measure(&format!("{name}, one package streamed"), || stream(&root, &one));
         measure(&format!("{name}, streamed whole"), || stream(&root, &Wanted::All));
+        let json: Vec<_> = write(&Catalog::read_dir(&root, &Wanted::All).unwrap()).collect();
+        measure(&format!("{name} as JSON, one package streamed"), || stream_bytes(&json, &one));
+        measure(&format!("{name} as JSON, streamed whole"), || stream_bytes(&json, &Wanted::All));
+        drop(json);
         measure(&format!("{name}, one package read"), || {
             drop(Catalog::read_dir(&root, &one).unwrap());
         });
