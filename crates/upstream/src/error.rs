@@ -3,7 +3,7 @@
 use std::io;
 
 use airlift_catalog::{FilterError, ReadError};
-use airlift_helm::{ChartError, RenderError};
+use airlift_helm::{ChartError, KustomizeError, RenderError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
 use airlift_spec::oci::ManifestError;
@@ -57,6 +57,8 @@ pub enum UpstreamError {
     #[error("`{reference}` made from `{from}` is not what the lock pins any more")]
     Remade { reference: String, from: String },
     #[error(transparent)]
+    Kustomize(KustomizeError),
+    #[error(transparent)]
     Chart(ChartError),
     #[error(transparent)]
     Render(RenderError),
@@ -84,6 +86,7 @@ impl Explain for UpstreamError {
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
             Self::Chart(source) => source.class(),
+            Self::Kustomize(source) => source.class(),
             Self::Catalog { source, .. } => source.class(),
             Self::Filter(source) => source.class(),
             Self::Render(source) => source.class(),
@@ -113,6 +116,7 @@ impl Explain for UpstreamError {
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
             Self::Chart(source) => source.help(),
+            Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),
             Self::Filter(source) => source.help(),
             Self::Render(source) => source.help(),

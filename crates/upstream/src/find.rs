@@ -162,7 +162,11 @@ impl Run<'_> {
             let now = self.inputs.get(*path);
             now.is_some() && now == before.inputs.get(*path)
         };
+        let is_built = paths(finder)
+            .iter()
+            .any(|path| manifests::is_kustomization(&self.upstream.base.join(path)));
         !moves
+            && !is_built
             && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
     }

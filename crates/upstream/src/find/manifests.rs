@@ -1,8 +1,10 @@
 //! `manifests:` sources: files, folders, and addresses of Kubernetes objects.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use airlift_helm::Kustomize;
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
 use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
@@ -38,7 +40,8 @@ pub(super) async fn find(
         }
     };
     let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
-    for text in blocking(move || read(&path)).await? {
+    let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    for text in blocking(move || read(&path, &programs, &cancel)).await? {
         gathered.add(&text);
     }
     Ok(gathered.into_discovery())
@@ -52,14 +55,14 @@ pub(super) struct Read {
     pub(super) documents: Vec<Document>,
 }
 
-fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
+fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamError> {
     if !path.is_dir() {
         return Ok(vec![read_file(path, String::new())?]);
     }
-    if let Some(name) = KUSTOMIZATIONS.iter().find(|name| path.join(name).is_file()) {
-        let help = "render it with `kubectl kustomize` into a file, and name that".to_owned();
-        let problem = format!("is a folder for kustomize, by its `{name}`");
-        return Err(wrong(path, problem, Some(help)));
+    if is_kustomization(path) {
+        let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
+        let text = program.build(path, ctx).map_err(UpstreamError::Kustomize)?;
+        return Ok(vec![parse(text.as_bytes(), &path.display().to_string(), String::new())?]);
     }
     if path.join("Chart.yaml").is_file() {
         let help = Some("name it as a `chart:` source".to_owned());
@@ -71,6 +74,12 @@ fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
     }
     let name = |file: &Path| file.strip_prefix(path).unwrap_or(file).display().to_string();
     files.iter().map(|file| read_file(file, name(file))).collect()
+}
+
+/// Whether kustomize builds the folder. What it takes from elsewhere is no part of the source's digest, so it is built
+/// each time.
+pub(super) fn is_kustomization(folder: &Path) -> bool {
+    KUSTOMIZATIONS.iter().any(|name| folder.join(name).is_file())
 }
 
 fn is_objects(path: &Path) -> bool {

@@ -136,3 +136,23 @@ async fn what_looks_like_an_image_and_is_not_proven_is_said() {
     assert_eq!(codes(&lock), ["unproven-image"]);
     assert!(lock.findings[0].object.contains("tool.yaml"), "{:?}", lock.findings);
 }
+
+#[tokio::test]
+async fn a_kustomization_is_built_and_what_it_changes_is_seen() {
+    let program = airlift_testkit::need!("kustomize");
+    let mut world = world();
+    world.upstream.programs = program.parent().unwrap().into();
+    let host = world.registry.host();
+    write(
+        &world,
+        "kustomization.yaml",
+        &format!(
+            "resources: [app.yaml]\nimages:\n- {{name: '{host}/ai/app', newName: '{host}/ai/tool'}}\n"
+        ),
+    );
+    assert_eq!(paths(&world.lock(&stack("")).await), ["ai/tool"]);
+    write(&world, "kustomization.yaml", "resources: ['https://example.com/all.yaml', app.yaml]\n");
+    let resolution = world.resolve(&stack("")).await;
+    let said = airlift_spec::error::chain(&resolution.failures[0].error);
+    assert!(said.contains("https://example.com/all.yaml"), "{said}");
+}
