@@ -1,8 +1,15 @@
 //! What it takes to stand in for oc-mirror v2, as far as that is pure: no network, no disk, no clock.
 
+mod blocked;
+mod config;
 mod mapping;
 mod name;
 
+pub use blocked::Blocked;
+pub use config::{
+    API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,
+    Mistake, Operator, Package, Product, Purpose, ReleaseChannel, ReleaseWish,
+};
 pub use mapping::{
     CatalogItem, Copy, Filtered, Item, Kind, Mode, Routes, mapping, mapping_of_children,
     release_tag,

@@ -273,14 +273,21 @@ fn flat(path: &str, most: usize) -> String {
 
 /// `mapping.txt` of these copies, and `missing.txt` of those that the cache lacks.
 pub fn mapping<'a>(copies: impl IntoIterator<Item = &'a Copy>) -> String {
-    copies.into_iter().map(|copy| format!("{}={}\n", copy.source, copy.destination)).collect()
+    let lines = copies.into_iter().map(|copy| line(&copy.source, &copy.destination));
+    lines.collect()
 }
 
 /// The lines that name each platform of an image's index as well.
 pub fn mapping_of_children(copy: &Copy, children: &[Digest]) -> String {
     let source = copy.source.split('@').next().unwrap_or(&copy.source);
     let destination = without_tag(&copy.destination);
-    children.iter().map(|child| format!("{source}@{child}={destination}@{child}\n")).collect()
+    let child_line =
+        |child: &Digest| line(&format!("{source}@{child}"), &format!("{destination}@{child}"));
+    children.iter().map(child_line).collect()
+}
+
+fn line(source: &str, destination: &str) -> String {
+    format!("{source}={destination}\n")
 }
 
 fn without_tag(text: &str) -> &str {

@@ -19,9 +19,12 @@ fn lines(mode: Mode, items: &[Item]) -> String {
     mapping(&routes(mode).copies(items))
 }
 
-fn catalog(image: &str, filtered: Option<Option<Digest>>) -> CatalogItem {
-    let filtered = filtered.map(|digest| Filtered { tag: "md5".to_owned(), digest });
+fn catalog(image: &str, filtered: Option<Filtered>) -> CatalogItem {
     CatalogItem { image: name(image), target_catalog: None, target_tag: None, filtered }
+}
+
+fn made(digest: Option<Digest>) -> Filtered {
+    Filtered { tag: "md5".to_owned(), digest }
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn releases_have_repositories_of_their_own() {
 
 #[test]
 fn a_catalog_goes_whole_into_the_cache_and_filtered_to_the_registry() {
-    let tagged = Item::Catalog(catalog("a.io/redhat/index:v4.19", Some(None)));
+    let tagged = Item::Catalog(catalog("a.io/redhat/index:v4.19", Some(made(None))));
     assert_eq!(
         lines(Mode::MirrorToMirror, std::slice::from_ref(&tagged)),
         "docker://a.io/redhat/index:v4.19=docker://localhost:55000/redhat/index:v4.19\n\
@@ -119,17 +122,22 @@ fn a_catalog_goes_whole_into_the_cache_and_filtered_to_the_registry() {
 
 #[test]
 fn a_catalog_pinned_by_digest_is_named_by_the_filtered_one() {
-    let made = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
+    let digest: Digest = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
     let pinned = format!("a.io/index@sha256:{HEX}");
     let far = |item: CatalogItem| {
         let copies = routes(Mode::DiskToMirror).copies(&[Item::Catalog(item)]);
         copies[0].destination.rsplit_once(':').unwrap().1.to_owned()
     };
-    assert_eq!(far(catalog(&pinned, Some(Some(made)))), format!("sha256-{}", "b".repeat(64)));
-    assert_eq!(far(catalog(&pinned, Some(None))), "sha256-md5");
+    assert_eq!(
+        far(catalog(&pinned, Some(made(Some(digest))))),
+        format!("sha256-{}", "b".repeat(64))
+    );
+    assert_eq!(far(catalog(&pinned, Some(made(None)))), "sha256-md5");
     assert_eq!(far(catalog(&pinned, None)), format!("sha256-{HEX}"));
-    let tagged =
-        CatalogItem { target_tag: Some("v9".to_owned()), ..catalog(&pinned, Some(Some(made))) };
+    let tagged = CatalogItem {
+        target_tag: Some("v9".to_owned()),
+        ..catalog(&pinned, Some(made(Some(digest))))
+    };
     assert_eq!(far(tagged), "v9");
 }
 
