@@ -2,16 +2,20 @@
 
 mod blocked;
 mod config;
+mod filter;
 mod mapping;
 mod name;
+mod translate;
 
 pub use blocked::Blocked;
 pub use config::{
     API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,
     Mistake, Operator, Package, Product, Purpose, ReleaseChannel, ReleaseWish,
 };
+pub use filter::filter_tag;
 pub use mapping::{
     CatalogItem, Copy, Filtered, Item, Kind, Mode, Routes, mapping, mapping_of_children,
     release_tag,
 };
 pub use name::{ImageName, NameError, Transport, digest_tag};
+pub use translate::Translation;

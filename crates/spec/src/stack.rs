@@ -149,6 +149,17 @@ impl Stack {
 }
 
 impl ImageSource {
+    /// A source that no stack file has: what another tool's configuration asks for.
+    pub fn new(
+        written: String,
+        line: u64,
+        reference: Reference,
+        origin: Origin,
+        own_platforms: Option<Platforms>,
+    ) -> Self {
+        Self { written, line, reference, origin, own_platforms, requested: Vec::new() }
+    }
+
     pub fn platforms<'a>(&'a self, stack: &'a Stack) -> &'a Platforms {
         self.own_platforms.as_ref().unwrap_or(&stack.platforms)
     }

@@ -1,0 +1,217 @@
+//! A configuration as a stack, which the rest of airlift resolves, fetches and loads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use airlift_spec::reference::ParseReferenceError;
+use airlift_spec::stack::{
+    CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
+    ImageSource, Origin, PackageWish, Place, Selection, Switches,
+};
+use airlift_spec::{Platform, Platforms, Reference, Stack};
+
+use crate::config::{
+    AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet, Mistake,
+    Operator, Package,
+};
+use crate::mapping::{CatalogItem, Filtered, Item};
+use crate::name::Transport;
+
+/// The host of what came from a disk and has none.
+const NO_HOST: &str = "localhost";
+
+/// A configuration in airlift's words.
+///
+/// `platform:` is not in it: releases are found by [`Graph`](crate::Graph) and [`Payload`](crate::Payload).
+#[derive(Debug, Clone)]
+pub struct Translation {
+    pub stack: Stack,
+    /// By the key of its finder, where a chart's images stand beside where they usually do.
+    pub image_paths: BTreeMap<String, Vec<String>>,
+    /// Every chart of these is wanted; [`ChartRepository::finder`] makes a source of each that its index has.
+    pub whole_repositories: Vec<ChartRepository>,
+}
+
+impl ImageSet {
+    /// The stack `name` that wants what this set wants.
+    ///
+    /// Catalogs are to be filtered as oc-mirror does, and no dependencies are followed.
+    pub fn translate(&self, name: &str) -> Result<Translation, ConfigError> {
+        let images = self.additional_images.iter().map(image_source);
+        let images = once_each(images.collect::<Result<_, _>>()?);
+        let finders = self.operators.iter().map(catalog_finder);
+        let mut finders = finders.collect::<Result<Vec<Finder>, _>>()?;
+        let charts = self.helm.finders();
+        let image_paths = charts
+            .iter()
+            .filter(|(_, chart)| !chart.image_paths.is_empty())
+            .map(|(finder, chart)| (finder.key(), chart.image_paths.clone()))
+            .collect();
+        finders.extend(charts.into_iter().map(|(finder, _)| finder));
+        let stack = Stack {
+            name: name.to_owned(),
+            platforms: Platforms::All,
+            images,
+            finders,
+            exclude: Vec::new(),
+        };
+        Ok(Translation { stack, image_paths, whole_repositories: self.helm.whole() })
+    }
+}
+
+/// The same image, twice in a file, is one.
+fn once_each(images: Vec<ImageSource>) -> Vec<ImageSource> {
+    let mut seen = BTreeSet::new();
+    images.into_iter().filter(|image| seen.insert(image.reference.clone())).collect()
+}
+
+fn image_source(wanted: &AdditionalImage) -> Result<ImageSource, ConfigError> {
+    let image = &wanted.image;
+    let (name, origin) = match image.transport {
+        Transport::Docker => (image.reference(), Origin::Registry),
+        Transport::Oci => {
+            let path = wanted.target_repo.as_deref().unwrap_or(&image.path);
+            let name = format!("{NO_HOST}/{}:{}", path.trim_matches('/'), image.far_tag());
+            (name, Origin::OciLayout { path: image.path.clone(), name: None })
+        }
+    };
+    let reference = reference(&name, wanted.line, "targetRepo")?;
+    let platforms = platforms(&wanted.platforms);
+    Ok(ImageSource::new(wanted.written.clone(), wanted.line, reference, origin, platforms))
+}
+
+fn catalog_finder(operator: &Operator) -> Result<Finder, ConfigError> {
+    let catalog = &operator.catalog;
+    let (place, far) = match catalog.transport {
+        Transport::Docker => (Place::Image(catalog.reference()), operator.unique_name()),
+        Transport::Oci => {
+            let path = operator.target_catalog.as_deref().unwrap_or(catalog.base());
+            let tag = operator.target_tag.as_deref().unwrap_or("latest");
+            (Place::Image(format!("oci:{}", catalog.path)), format!("{NO_HOST}/{path}:{tag}"))
+        }
+    };
+    let is_renamed = operator.target_catalog.is_some() || operator.target_tag.is_some();
+    let written = if is_renamed {
+        // Else one catalog, carried under two names, would be one source.
+        format!("{} as {}", operator.written, operator.unique_name())
+    } else {
+        operator.written.clone()
+    };
+    let kind = FinderKind::Catalog(CatalogSource {
+        place,
+        reference: reference(&far, operator.line, "targetCatalog")?,
+        selection: operator.selection(),
+        dependencies: Dependencies::Ignore,
+    });
+    let own_platforms = platforms(&operator.platforms);
+    Ok(Finder { written, line: operator.line, kind, own_platforms })
+}
+
+impl Operator {
+    /// What of the catalog is kept.
+    pub fn selection(&self) -> Selection {
+        Selection { packages: self.packages.iter().map(package).collect(), full: self.full }
+    }
+
+    /// Whether the catalog is carried as it is.
+    pub fn is_whole(&self) -> bool {
+        self.full && self.packages.is_empty()
+    }
+
+    /// The catalog as an item of a mapping. `filtered` is of the catalog that was made; unused where it stays whole.
+    pub fn item(&self, filtered: Filtered) -> Item {
+        Item::Catalog(CatalogItem {
+            image: self.catalog.clone(),
+            target_catalog: self.target_catalog.clone(),
+            target_tag: self.target_tag.clone(),
+            filtered: (!self.is_whole()).then_some(filtered),
+        })
+    }
+}
+
+impl AdditionalImage {
+    pub fn item(&self) -> Item {
+        Item::Additional {
+            image: self.image.clone(),
+            target_repo: self.target_repo.clone(),
+            target_tag: self.target_tag.clone(),
+        }
+    }
+}
+
+fn package(wanted: &Package) -> PackageWish {
+    PackageWish {
+        name: wanted.name.clone(),
+        channels: wanted.channels.iter().map(channel).collect(),
+        default: wanted.default_channel.clone(),
+        from: wanted.min.clone(),
+        to: wanted.max.clone(),
+        full: false,
+    }
+}
+
+fn channel(wanted: &Channel) -> ChannelWish {
+    ChannelWish { name: wanted.name.clone(), from: wanted.min.clone(), to: wanted.max.clone() }
+}
+
+impl Helm {
+    fn finders(&self) -> Vec<(Finder, &Chart)> {
+        let listed = self.repositories.iter().flat_map(|repository| {
+            repository.charts.iter().map(move |chart| (repository.finder(chart), chart))
+        });
+        let local = self.local.iter().map(|chart| (local_finder(chart), chart));
+        listed.chain(local).collect()
+    }
+
+    fn whole(&self) -> Vec<ChartRepository> {
+        self.repositories.iter().filter(|it| it.charts.is_empty()).cloned().collect()
+    }
+}
+
+impl ChartRepository {
+    /// The source of one chart of the repository.
+    pub fn finder(&self, chart: &Chart) -> Finder {
+        let place = match self.url.strip_prefix("oci://") {
+            Some(base) => ChartPlace::Oci(format!("{}/{}", base.trim_end_matches('/'), chart.name)),
+            None => ChartPlace::Repository { name: chart.name.clone(), url: self.url.clone() },
+        };
+        chart_finder(format!("{}/{}", self.name, chart.name), place, chart)
+    }
+}
+
+fn local_finder(chart: &Chart) -> Finder {
+    let path = chart.path.clone().unwrap_or_default();
+    // The version of a chart on a disk is its own; what is written of it chooses nothing.
+    let chart = Chart { version: None, ..chart.clone() };
+    chart_finder(path.clone(), ChartPlace::Path(path), &chart)
+}
+
+/// Images that only a switch brings are not looked for: oc-mirror renders with the chart's own values.
+fn chart_finder(written: String, place: ChartPlace, chart: &Chart) -> Finder {
+    let kind = FinderKind::Chart(ChartSource {
+        place,
+        version: chart.version.clone(),
+        values: Vec::new(),
+        variants: Vec::new(),
+        release: None,
+        namespace: None,
+        kube_version: None,
+        api_versions: Vec::new(),
+        switches: Switches::Ignore,
+    });
+    Finder { written, line: chart.line, kind, own_platforms: platforms(&chart.platforms) }
+}
+
+fn platforms(list: &[Platform]) -> Option<Platforms> {
+    (!list.is_empty()).then(|| Platforms::Only(list.iter().cloned().collect()))
+}
+
+fn reference(text: &str, line: u64, field: &str) -> Result<Reference, ConfigError> {
+    text.parse().map_err(|err: ParseReferenceError| {
+        let message = airlift_spec::error::chain(&err);
+        let help = Some(format!("write the name that registries shall know it by as `{field}:`"));
+        ConfigError { mistakes: vec![Mistake { line, message, help }] }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+use super::*;
+
+fn translated(mirror: &str) -> Translation {
+    let text = format!("kind: ImageSetConfiguration\nmirror:\n{mirror}");
+    ImageSet::parse(&text).unwrap().translate("set").unwrap()
+}
+
+fn catalog(finder: &Finder) -> &CatalogSource {
+    let FinderKind::Catalog(catalog) = &finder.kind else { panic!("{finder:?}") };
+    catalog
+}
+
+fn chart(finder: &Finder) -> &ChartSource {
+    let FinderKind::Chart(chart) = &finder.kind else { panic!("{finder:?}") };
+    chart
+}
+
+#[test]
+fn additional_images_are_images_of_the_stack() {
+    let stack = translated(
+        "  additionalImages:
+  - {name: 'quay.io/a/b:v1', platforms: [{os: linux, architecture: arm64}]}
+  - name: ubuntu:22.04
+  - name: docker.io/library/ubuntu:22.04
+  - name: oci:///mnt/app
+",
+    )
+    .stack;
+    let names: Vec<String> = stack.images.iter().map(|it| it.reference.to_string()).collect();
+    assert_eq!(
+        names,
+        ["quay.io/a/b:v1", "docker.io/library/ubuntu:22.04", "localhost/mnt/app:latest"]
+    );
+    assert_eq!(stack.images[0].platforms(&stack).to_string(), "linux/arm64");
+    assert_eq!(stack.images[1].platforms(&stack), &Platforms::All);
+    assert_eq!(stack.images[2].from_text().as_deref(), Some("oci:/mnt/app"));
+    assert_eq!(stack.images[0].line, 4);
+}
+
+#[test]
+fn operators_are_catalogs_whose_dependencies_nobody_follows() {
+    let translation = translated(
+        "  operators:
+  - catalog: a.io/redhat/index:v4.19
+    packages:
+    - {name: p, defaultChannel: stable, channels: [{name: stable, minVersion: 1.0.0, maxVersion: 2.0.0}]}
+    - {name: q, minVersion: 1.1.0}
+  - {catalog: 'a.io/redhat/index:v4.19', targetCatalog: own/index, targetTag: v1, full: true}
+  - {catalog: 'oci:///mnt/catalog'}
+",
+    );
+    let finders = &translation.stack.finders;
+    let first = catalog(&finders[0]);
+    assert_eq!(first.place, Place::Image("a.io/redhat/index:v4.19".into()));
+    assert_eq!(first.dependencies, Dependencies::Ignore);
+    let package = first.selection.package("p").unwrap();
+    assert_eq!(package.default.as_deref(), Some("stable"));
+    assert_eq!(package.channels[0].to.as_deref(), Some("2.0.0"));
+    assert_eq!(first.selection.package("q").unwrap().from.as_deref(), Some("1.1.0"));
+    let second = catalog(&finders[1]);
+    assert_eq!(second.reference.to_string(), "a.io/own/index:v1");
+    assert!(second.selection.full);
+    assert_ne!(finders[0].key(), finders[1].key());
+    let third = catalog(&finders[2]);
+    assert_eq!(third.place, Place::Image("oci:/mnt/catalog".into()));
+    assert_eq!(third.reference.to_string(), "localhost/catalog:latest");
+}
+
+#[test]
+fn charts_come_with_the_further_places_of_their_images() {
+    let translation = translated(
+        "  helm:
+    repositories:
+    - name: r
+      url: https://charts.example
+      charts: [{name: c, version: 1.0.0, imagePaths: ['{.spec.x}']}]
+    - {name: o, url: 'oci://reg.example/charts', charts: [{name: d}]}
+    - {name: whole, url: 'https://all.example'}
+    local: [{name: l, version: 9.9.9, path: ./l.tgz, platforms: [{os: linux, architecture: amd64}]}]
+",
+    );
+    let finders = &translation.stack.finders;
+    let places: Vec<_> = finders.iter().map(|finder| chart(finder).place.clone()).collect();
+    assert_eq!(
+        places,
+        [
+            ChartPlace::Repository { name: "c".into(), url: "https://charts.example".into() },
+            ChartPlace::Oci("reg.example/charts/d".into()),
+            ChartPlace::Path("./l.tgz".into()),
+        ]
+    );
+    assert_eq!(chart(&finders[0]).version.as_deref(), Some("1.0.0"));
+    assert_eq!(chart(&finders[0]).switches, Switches::Ignore);
+    assert_eq!(translation.image_paths["chart: r/c 1.0.0"], ["{.spec.x}"]);
+    assert_eq!(translation.whole_repositories[0].url, "https://all.example");
+    assert_eq!(finders[2].platforms(&translation.stack).to_string(), "linux/amd64");
+}
+
+#[test]
+fn a_name_that_no_registry_takes_is_refused_with_its_line() {
+    let text = "kind: ImageSetConfiguration\nmirror:\n  additionalImages: [{name: 'oci:///Mnt/A'}]";
+    let err = ImageSet::parse(text).unwrap().translate("set").unwrap_err();
+    assert!(err.to_string().starts_with("line 3: `localhost/Mnt/A:latest`"), "{err}");
+}
+
+#[test]
+fn a_catalog_is_filtered_unless_all_of_it_is_wanted() {
+    let text = "kind: ImageSetConfiguration\nmirror: {operators: [{catalog: 'a.io/i:v1'}, {catalog: 'a.io/j:v1', full: true}]}";
+    let set = ImageSet::parse(text).unwrap();
+    let filtered = Filtered { tag: "t".into(), digest: None };
+    let is_filtered = |operator: &Operator| match operator.item(filtered.clone()) {
+        Item::Catalog(item) => item.filtered.is_some(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(set.operators.iter().map(is_filtered).collect::<Vec<_>>(), [true, false]);
+}
