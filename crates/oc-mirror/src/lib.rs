@@ -5,6 +5,7 @@ mod config;
 mod filter;
 mod mapping;
 mod name;
+mod resources;
 mod translate;
 
 pub use blocked::Blocked;
@@ -18,4 +19,5 @@ pub use mapping::{
     release_tag,
 };
 pub use name::{ImageName, NameError, Transport, digest_tag};
+pub use resources::{File, Mirrored, ResourcesError, Signature, cluster_resources};
 pub use translate::Translation;

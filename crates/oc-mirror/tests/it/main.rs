@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod crds;
 mod data;
 mod mapping;

@@ -1,0 +1,93 @@
+//! The files that point a cluster at the far registry, under the names and in the shape of oc-mirror.
+//!
+//! Unlike the peer's they are sorted and carry no time, so that the same images give the same bytes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use airlift_spec::{Class, Explain, Finding};
+
+use crate::config::Operator;
+use crate::mapping::{Copy, Kind, Routes};
+use crate::name::NameError;
+
+mod catalogs;
+mod mirrors;
+mod releases;
+
+pub use releases::Signature;
+
+/// A file of the folder `cluster-resources`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub name: String,
+    pub text: String,
+}
+
+/// What cluster resources are made of.
+#[derive(Debug, Clone)]
+pub struct Mirrored<'a> {
+    pub routes: &'a Routes,
+    pub copies: &'a [Copy],
+    pub operators: &'a [Operator],
+    /// The text of each [`template`](Operator::template) by its path, or why it could not be read.
+    pub templates: BTreeMap<String, Result<String, String>>,
+    /// Signatures of the releases that were mirrored.
+    pub signatures: Vec<Signature>,
+}
+
+/// Why there are no cluster resources.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResourcesError {
+    #[error("`{text}` is mirrored and names no image")]
+    Name { text: String, source: NameError },
+    #[error("an object cannot be written as YAML")]
+    Yaml { source: serde_saphyr::ser::Error },
+}
+
+impl Explain for ResourcesError {
+    /// Both are made from what was checked before.
+    fn class(&self) -> Class {
+        Class::Bug
+    }
+}
+
+/// All files, in the order of their names, and what was not done as it was asked.
+pub fn cluster_resources(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), ResourcesError> {
+    let (mut files, findings) = catalogs::files(mirrored)?;
+    files.extend(mirrors::files(mirrored)?);
+    files.extend(releases::update_service(mirrored)?);
+    files.extend(releases::signature_files(&mirrored.signatures)?);
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((files, findings))
+}
+
+impl Mirrored<'_> {
+    /// Catalogs that went to the far registry; those in the cache are the peer's own.
+    fn far_catalogs(&self) -> impl Iterator<Item = &Copy> {
+        let in_cache = format!("docker://{}/", self.routes.cache);
+        let is_far = move |copy: &&Copy| {
+            copy.kind == Kind::Catalog && !copy.destination.starts_with(&in_cache)
+        };
+        self.copies.iter().filter(is_far)
+    }
+}
+
+/// The annotations of every object.
+fn annotations() -> Value {
+    json!({ "createdBy": "airlift oc-mirror" })
+}
+
+fn yaml(object: &Value) -> Result<String, ResourcesError> {
+    serde_saphyr::to_string(object).map_err(|source| ResourcesError::Yaml { source })
+}
+
+/// The reference without `docker://`.
+fn reference(text: &str) -> &str {
+    text.split_once("://").map_or(text, |(_, reference)| reference)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! `CatalogSource` and `ClusterCatalog`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use airlift_spec::Finding;
+
+use super::{File, Mirrored, ResourcesError, annotations, reference, yaml};
+use crate::config::Operator;
+use crate::mapping::Copy;
+use crate::name::ImageName;
+
+/// How much of a tag is in a name.
+const TAG_CHARS: usize = 12;
+
+/// The longest name of an object that is a label as well.
+const NAME_CHARS: usize = 63;
+
+pub(super) fn files(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), ResourcesError> {
+    let (mut files, mut findings, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for copy in mirrored.far_catalogs() {
+        let plain = base_name(&copy.destination)?;
+        let name = free_name(&plain, &taken);
+        if name != plain {
+            findings.push(Finding::warning(
+                "catalog-name-taken",
+                reference(&copy.destination),
+                format!("`cs-{plain}` is another catalog's; this one is `cs-{name}`"),
+            ));
+        }
+        taken.insert(name.clone());
+        let image = reference(&copy.destination);
+        let source = match template(mirrored, copy) {
+            None => catalog_source(&name, image),
+            Some(Ok(template)) => from_template(template, &name, image),
+            Some(Err(reason)) => {
+                findings.push(Finding::warning("template-not-used", image, reason));
+                catalog_source(&name, image)
+            }
+        };
+        files.push(File { name: format!("cs-{name}.yaml"), text: yaml(&source)? });
+        let catalog = cluster_catalog(&name, image);
+        files.push(File { name: format!("cc-{name}.yaml"), text: yaml(&catalog)? });
+    }
+    Ok((files, findings))
+}
+
+/// The last part of the repository, and what of the tag fits.
+fn base_name(destination: &str) -> Result<String, ResourcesError> {
+    let image = ImageName::parse(destination)
+        .map_err(|source| ResourcesError::Name { text: destination.to_owned(), source })?;
+    let tag: String = image.far_tag().chars().take(TAG_CHARS).collect();
+    let letter = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '-') => c,
+        _ => '-',
+    };
+    let name: String = format!("{}-{tag}", image.base()).chars().map(letter).collect();
+    // Longer ones, and those that end in a dash, would be refused by the cluster.
+    let fits: String = name.chars().take(NAME_CHARS - "cs--99".len()).collect();
+    Ok(fits.trim_end_matches('-').to_owned())
+}
+
+/// The peer lets the second catalog of a name replace the first.
+fn free_name(plain: &str, taken: &BTreeSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{plain}-{number}"));
+    let mut names = std::iter::once(plain.to_owned()).chain(numbered);
+    names.find(|name| !taken.contains(name)).expect("numbers do not end")
+}
+
+fn catalog_source(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "operators.coreos.com/v1alpha1",
+        "kind": "CatalogSource",
+        "metadata": {
+            "annotations": annotations(),
+            "name": format!("cs-{name}"),
+            "namespace": "openshift-marketplace",
+        },
+        "spec": { "image": image, "sourceType": "grpc" },
+    })
+}
+
+fn cluster_catalog(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "olm.operatorframework.io/v1",
+        "kind": "ClusterCatalog",
+        "metadata": { "annotations": annotations(), "name": format!("cc-{name}") },
+        "spec": { "source": { "image": { "ref": image }, "type": "Image" } },
+    })
+}
+
+/// The template that the catalog's entry names, or why it is none.
+fn template(mirrored: &Mirrored, copy: &Copy) -> Option<Result<Map<String, Value>, String>> {
+    let of_catalog = |operator: &&Operator| operator.catalog.to_string() == copy.origin;
+    let goes_there = |operator: &&Operator| {
+        operator.target_catalog.as_ref().is_none_or(|path| copy.destination.contains(path.as_str()))
+    };
+    let operator = mirrored.operators.iter().filter(of_catalog).find(goes_there)?;
+    let path = operator.template.as_ref()?;
+    let text = match mirrored.templates.get(path) {
+        Some(Ok(text)) => text,
+        Some(Err(reason)) => return Some(Err(format!("`{path}` is not read: {reason}"))),
+        None => return Some(Err(format!("`{path}` is not there"))),
+    };
+    Some(read_template(text).map_err(|reason| format!("`{path}` {reason}")))
+}
+
+fn read_template(text: &str) -> Result<Map<String, Value>, String> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let value = serde_saphyr::from_str_with_options::<Value>(text, options)
+        .map_err(|err| format!("is not YAML: {err}"))?;
+    let is = |place: &str, expected: &str| value.pointer(place).is_some_and(|it| it == expected);
+    let is_absent = |place: &str| value.pointer(place).is_none_or(|it| it == "" || it.is_null());
+    if !is("/apiVersion", "operators.coreos.com/v1alpha1") {
+        return Err("is not of apiVersion operators.coreos.com/v1alpha1".to_owned());
+    }
+    if !is("/kind", "CatalogSource") {
+        return Err("is not of kind CatalogSource".to_owned());
+    }
+    if !is_absent("/spec/sourceType") && !is("/spec/sourceType", "grpc") {
+        return Err("is not of sourceType grpc".to_owned());
+    }
+    if !is_absent("/spec/configMap") {
+        return Err("has a configMap, which a catalog in an image has not".to_owned());
+    }
+    match value {
+        Value::Object(template) => Ok(template),
+        _ => Err("is no object".to_owned()),
+    }
+}
+
+/// The template with what only we know; what else it says stays.
+fn from_template(mut template: Map<String, Value>, name: &str, image: &str) -> Value {
+    let Value::Object(ours) = catalog_source(name, image) else {
+        unreachable!("it is written as an object")
+    };
+    template.remove("status");
+    for (key, value) in ours {
+        overlay(template.entry(key).or_insert(Value::Null), value);
+    }
+    if let Some(Value::Object(metadata)) = template.get_mut("metadata") {
+        metadata.remove("creationTimestamp");
+    }
+    Value::Object(template)
+}
+
+/// `ours` over `theirs`, map by map.
+fn overlay(theirs: &mut Value, ours: Value) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            for (key, value) in ours {
+                overlay(theirs.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (theirs, ours) => *theirs = ours,
+    }
+}

@@ -1,0 +1,69 @@
+//! What a cluster needs for its own updates: the update service and the signatures of releases.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use airlift_spec::Digest;
+
+use super::{File, Mirrored, ResourcesError, annotations, reference, yaml};
+use crate::mapping::Kind;
+use crate::name::digest_tag;
+
+/// An `OpenPGP` signature of a release, as it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    pub release: Digest,
+    pub bytes: Vec<u8>,
+}
+
+/// The update service serves the releases by the graph; without both there is none.
+pub(super) fn update_service(mirrored: &Mirrored) -> Result<Option<File>, ResourcesError> {
+    let far = |kind: Kind| {
+        let copy = mirrored.copies.iter().find(|copy| copy.kind == kind)?;
+        Some(reference(&copy.destination))
+    };
+    let (Some(release), Some(graph)) = (far(Kind::Release), far(Kind::Graph)) else {
+        return Ok(None);
+    };
+    let releases = release.rsplit_once(':').map_or(release, |(repository, _)| repository);
+    let object = json!({
+        "apiVersion": "updateservice.operator.openshift.io/v1",
+        "kind": "UpdateService",
+        "metadata": {
+            "annotations": annotations(),
+            "name": "update-service-oc-mirror",
+            "namespace": "openshift-update-service",
+        },
+        "spec": { "graphDataImage": graph, "releases": releases, "replicas": 2 },
+    });
+    Ok(Some(File { name: "updateService.yaml".to_owned(), text: yaml(&object)? }))
+}
+
+/// The config map by which a cluster trusts releases without a line to where they are signed.
+pub(super) fn signature_files(signatures: &[Signature]) -> Result<Vec<File>, ResourcesError> {
+    let by_release: BTreeMap<String, &Signature> =
+        signatures.iter().map(|it| (digest_tag(it.release), it)).collect();
+    if by_release.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entry = |((release, signature), number): ((&String, &&Signature), usize)| {
+        (format!("{release}-{number}"), Value::from(STANDARD.encode(&signature.bytes)))
+    };
+    let data: serde_json::Map<String, Value> = by_release.iter().zip(1..).map(entry).collect();
+    let object = json!({
+        "apiVersion": "v1",
+        "binaryData": data,
+        "kind": "ConfigMap",
+        "metadata": {
+            "annotations": annotations(),
+            "labels": { "release.openshift.io/verification-signatures": "" },
+            "name": "mirrored-release-signatures",
+            "namespace": "openshift-config-managed",
+        },
+    });
+    let file = |kind: &str, text| File { name: format!("signature-configmap.{kind}"), text };
+    Ok(vec![file("json", object.to_string()), file("yaml", yaml(&object)?)])
+}
