@@ -142,7 +142,7 @@ pub struct Chart {
 
 /// Why a text is no configuration: all its mistakes, in their order.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.text())]
+#[error("{}", text(mistakes))]
 pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
 }
@@ -155,14 +155,13 @@ pub struct Mistake {
     pub help: Option<String>,
 }
 
-impl ConfigError {
-    fn text(&self) -> String {
-        let one = |mistake: &Mistake| match mistake.line {
-            0 => mistake.message.clone(),
-            line => format!("line {line}: {}", mistake.message),
-        };
-        self.mistakes.iter().map(one).collect::<Vec<_>>().join("; ")
-    }
+/// Mistakes on one line.
+pub(crate) fn text(mistakes: &[Mistake]) -> String {
+    let one = |mistake: &Mistake| match mistake.line {
+        0 => mistake.message.clone(),
+        line => format!("line {line}: {}", mistake.message),
+    };
+    mistakes.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 impl Explain for ConfigError {

@@ -1,18 +1,26 @@
 //! What it takes to stand in for oc-mirror v2, as far as that is pure: no network, no disk, no clock.
 
+mod arguments;
 mod blocked;
 mod config;
+mod delete;
+mod exit;
 mod filter;
 mod mapping;
 mod name;
 mod resources;
 mod translate;
+mod workspace;
+mod yaml;
 
+pub use arguments::{ArgumentError, Arguments, DeleteArguments, Deletion, Way};
 pub use blocked::Blocked;
 pub use config::{
     API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,
     Mistake, Operator, Package, Product, Purpose, ReleaseChannel, ReleaseWish,
 };
+pub use delete::{DeleteError, DeleteItem, Signatures, delete_list, read_delete_list};
+pub use exit::{GENERIC, exit_code};
 pub use filter::filter_tag;
 pub use mapping::{
     CatalogItem, Copy, Filtered, Item, Kind, Mode, Routes, mapping, mapping_of_children,
@@ -21,3 +29,4 @@ pub use mapping::{
 pub use name::{ImageName, NameError, Transport, digest_tag};
 pub use resources::{File, Mirrored, ResourcesError, Signature, cluster_resources};
 pub use translate::Translation;
+pub use workspace::Workspace;

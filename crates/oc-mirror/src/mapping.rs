@@ -8,8 +8,8 @@ use airlift_spec::Digest;
 
 use crate::name::{ImageName, Transport, digest_tag};
 
-const RELEASE_IMAGES: &str = "openshift/release-images";
-const RELEASE_CONTENT: &str = "openshift/release";
+pub(crate) const RELEASE_IMAGES: &str = "openshift/release-images";
+pub(crate) const RELEASE_CONTENT: &str = "openshift/release";
 const GRAPH_IMAGE: &str = "openshift/graph-image:latest";
 
 /// What an image is, in the order in which oc-mirror copies: what others need comes first.

@@ -10,7 +10,7 @@ use airlift_spec::{Class, Explain, Finding};
 
 use crate::config::Operator;
 use crate::mapping::{Copy, Kind, Routes};
-use crate::name::NameError;
+use crate::name::{ImageName, NameError};
 
 mod catalogs;
 mod mirrors;
@@ -37,18 +37,15 @@ pub struct Mirrored<'a> {
     pub signatures: Vec<Signature>,
 }
 
-/// Why there are no cluster resources.
+/// What was mirrored has a name that is none: a mistake of whoever made the copies.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResourcesError {
-    #[error("`{text}` is mirrored and names no image")]
-    Name { text: String, source: NameError },
-    #[error("an object cannot be written as YAML")]
-    Yaml { source: serde_saphyr::ser::Error },
+#[error("`{text}` is mirrored and names no image")]
+pub struct ResourcesError {
+    text: String,
+    source: NameError,
 }
 
 impl Explain for ResourcesError {
-    /// Both are made from what was checked before.
     fn class(&self) -> Class {
         Class::Bug
     }
@@ -58,8 +55,8 @@ impl Explain for ResourcesError {
 pub fn cluster_resources(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), ResourcesError> {
     let (mut files, findings) = catalogs::files(mirrored)?;
     files.extend(mirrors::files(mirrored)?);
-    files.extend(releases::update_service(mirrored)?);
-    files.extend(releases::signature_files(&mirrored.signatures)?);
+    files.extend(releases::update_service(mirrored));
+    files.extend(releases::signature_files(&mirrored.signatures));
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((files, findings))
 }
@@ -80,8 +77,8 @@ fn annotations() -> Value {
     json!({ "createdBy": "airlift oc-mirror" })
 }
 
-fn yaml(object: &Value) -> Result<String, ResourcesError> {
-    serde_saphyr::to_string(object).map_err(|source| ResourcesError::Yaml { source })
+fn parse(text: &str) -> Result<ImageName, ResourcesError> {
+    ImageName::parse(text).map_err(|source| ResourcesError { text: text.to_owned(), source })
 }
 
 /// The reference without `docker://`.

@@ -12,13 +12,11 @@ use super::{
 };
 use crate::blocked::Blocked;
 use crate::name::ImageName;
+use crate::yaml;
 
 /// The version of the format that is written.
 pub const API_VERSION: &str = "mirror.openshift.io/v2alpha1";
 const OLD_API_VERSION: &str = "mirror.openshift.io/v1alpha2";
-
-/// How many parts of a file may come from aliases.
-const MAX_FROM_ALIASES: usize = 50_000;
 
 /// The architecture of releases where none is written.
 const DEFAULT_ARCHITECTURE: &str = "amd64";
@@ -166,10 +164,7 @@ struct ChartWire {
 
 /// Reads a file, and what in it does not hold.
 pub(super) fn read(text: &str) -> Result<(ImageSet, Vec<Mistake>), ConfigError> {
-    let limits = serde_saphyr::alias_limits! { max_total_replayed_events: MAX_FROM_ALIASES };
-    let options = serde_saphyr::options! { alias_limits: limits, with_snippet: false };
-    let file: FileWire = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|err| only(0, err.to_string(), None))?;
+    let file: FileWire = yaml::read(text).map_err(|reason| only(0, reason, None))?;
     let mut reader = Reader::default();
     let set = reader.file(file)?;
     Ok((set, reader.mistakes))

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use airlift_spec::Finding;
 
-use super::{File, Mirrored, ResourcesError, annotations, reference, yaml};
+use super::{File, Mirrored, ResourcesError, annotations, parse, reference};
 use crate::config::Operator;
 use crate::mapping::Copy;
-use crate::name::ImageName;
+use crate::yaml;
 
 /// How much of a tag is in a name.
 const TAG_CHARS: usize = 12;
@@ -39,17 +39,16 @@ pub(super) fn files(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), Re
                 catalog_source(&name, image)
             }
         };
-        files.push(File { name: format!("cs-{name}.yaml"), text: yaml(&source)? });
+        files.push(File { name: format!("cs-{name}.yaml"), text: yaml::write(&source) });
         let catalog = cluster_catalog(&name, image);
-        files.push(File { name: format!("cc-{name}.yaml"), text: yaml(&catalog)? });
+        files.push(File { name: format!("cc-{name}.yaml"), text: yaml::write(&catalog) });
     }
     Ok((files, findings))
 }
 
 /// The last part of the repository, and what of the tag fits.
 fn base_name(destination: &str) -> Result<String, ResourcesError> {
-    let image = ImageName::parse(destination)
-        .map_err(|source| ResourcesError::Name { text: destination.to_owned(), source })?;
+    let image = parse(destination)?;
     let tag: String = image.far_tag().chars().take(TAG_CHARS).collect();
     let letter = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '-') => c,
@@ -107,9 +106,7 @@ fn template(mirrored: &Mirrored, copy: &Copy) -> Option<Result<Map<String, Value
 }
 
 fn read_template(text: &str) -> Result<Map<String, Value>, String> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    let value = serde_saphyr::from_str_with_options::<Value>(text, options)
-        .map_err(|err| format!("is not YAML: {err}"))?;
+    let value: Value = yaml::read(text).map_err(|reason| format!("is not YAML: {reason}"))?;
     let is = |place: &str, expected: &str| value.pointer(place).is_some_and(|it| it == expected);
     let is_absent = |place: &str| value.pointer(place).is_none_or(|it| it == "" || it.is_null());
     if !is("/apiVersion", "operators.coreos.com/v1alpha1") {

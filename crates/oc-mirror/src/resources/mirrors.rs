@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use airlift_spec::Reference;
 
-use super::{File, Mirrored, ResourcesError, annotations, yaml};
+use super::{File, Mirrored, ResourcesError, annotations, parse};
 use crate::mapping::Kind;
 use crate::name::ImageName;
+use crate::yaml;
 
 /// Where images of a source are mirrored to, by category and source.
 type Mirrors = BTreeMap<Category, BTreeMap<String, BTreeSet<String>>>;
@@ -32,8 +33,7 @@ pub(super) fn files(mirrored: &Mirrored) -> Result<Vec<File>, ResourcesError> {
     let file = |by: By, name: &str| {
         let mirrors = mirrors(mirrored, by)?;
         let objects = mirrors.iter().map(|(category, entries)| object(by, *category, entries));
-        let documents = objects.map(|it| Ok(format!("---\n{}", yaml(&it)?)));
-        let text = documents.collect::<Result<String, ResourcesError>>()?;
+        let text: String = objects.map(|it| "---\n".to_owned() + &yaml::write(&it)).collect();
         Ok((!text.is_empty()).then(|| File { name: name.to_owned(), text }))
     };
     let by_digest = file(By::Digest, "idms-oc-mirror.yaml")?;
@@ -54,10 +54,6 @@ fn mirrors(mirrored: &Mirrored, by: By) -> Result<Mirrors, ResourcesError> {
         mirrors.entry(category).or_default().entry(source).or_default().insert(mirror);
     }
     Ok(mirrors)
-}
-
-fn parse(text: &str) -> Result<ImageName, ResourcesError> {
-    ImageName::parse(text).map_err(|source| ResourcesError::Name { text: text.to_owned(), source })
 }
 
 /// None for what no pod asks for: catalogs are named by their `CatalogSource`, the graph by the `UpdateService`.

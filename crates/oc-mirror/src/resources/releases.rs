@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use airlift_spec::Digest;
 
-use super::{File, Mirrored, ResourcesError, annotations, reference, yaml};
+use super::{File, Mirrored, annotations, reference};
 use crate::mapping::Kind;
 use crate::name::digest_tag;
+use crate::yaml;
 
 /// An `OpenPGP` signature of a release, as it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,13 @@ pub struct Signature {
 }
 
 /// The update service serves the releases by the graph; without both there is none.
-pub(super) fn update_service(mirrored: &Mirrored) -> Result<Option<File>, ResourcesError> {
+pub(super) fn update_service(mirrored: &Mirrored) -> Option<File> {
     let far = |kind: Kind| {
         let copy = mirrored.copies.iter().find(|copy| copy.kind == kind)?;
         Some(reference(&copy.destination))
     };
     let (Some(release), Some(graph)) = (far(Kind::Release), far(Kind::Graph)) else {
-        return Ok(None);
+        return None;
     };
     let releases = release.rsplit_once(':').map_or(release, |(repository, _)| repository);
     let object = json!({
@@ -39,15 +40,15 @@ pub(super) fn update_service(mirrored: &Mirrored) -> Result<Option<File>, Resour
         },
         "spec": { "graphDataImage": graph, "releases": releases, "replicas": 2 },
     });
-    Ok(Some(File { name: "updateService.yaml".to_owned(), text: yaml(&object)? }))
+    Some(File { name: "updateService.yaml".to_owned(), text: yaml::write(&object) })
 }
 
 /// The config map by which a cluster trusts releases without a line to where they are signed.
-pub(super) fn signature_files(signatures: &[Signature]) -> Result<Vec<File>, ResourcesError> {
+pub(super) fn signature_files(signatures: &[Signature]) -> Vec<File> {
     let by_release: BTreeMap<String, &Signature> =
         signatures.iter().map(|it| (digest_tag(it.release), it)).collect();
     if by_release.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let entry = |((release, signature), number): ((&String, &&Signature), usize)| {
         (format!("{release}-{number}"), Value::from(STANDARD.encode(&signature.bytes)))
@@ -65,5 +66,5 @@ pub(super) fn signature_files(signatures: &[Signature]) -> Result<Vec<File>, Res
         },
     });
     let file = |kind: &str, text| File { name: format!("signature-configmap.{kind}"), text };
-    Ok(vec![file("json", object.to_string()), file("yaml", yaml(&object)?)])
+    vec![file("json", object.to_string()), file("yaml", yaml::write(&object))]
 }
