@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("airlift-scan", &["airlift-spec"]),
     ("airlift-helm", &["airlift-spec", "airlift-scan"]),
     ("airlift-catalog", &["airlift-spec"]),
+    ("airlift-oc-mirror", &["airlift-spec"]),
     ("airlift-store", &["airlift-spec"]),
     ("airlift-registry", &["airlift-spec", "airlift-store"]),
     ("airlift-bundle", &["airlift-spec", "airlift-store", "airlift-registry"]),

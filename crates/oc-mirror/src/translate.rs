@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::stack::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ImageSource, Origin, PackageWish, Place, Selection, Switches,
+    ImageSource, Origin, PackageWish, Place, Rules, Selection, Switches,
 };
 use airlift_spec::{Platform, Platforms, Reference, Stack};
 
@@ -101,6 +101,7 @@ fn catalog_finder(operator: &Operator) -> Result<Finder, ConfigError> {
         reference: reference(&far, operator.line, "targetCatalog")?,
         selection: operator.selection(),
         dependencies: Dependencies::Ignore,
+        rules: Rules::OcMirror,
     });
     let own_platforms = platforms(&operator.platforms);
     Ok(Finder { written, line: operator.line, kind, own_platforms })

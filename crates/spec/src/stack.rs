@@ -15,7 +15,7 @@ mod source;
 
 pub use finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ManifestsSource, PackageWish, Place, Selection, Switches,
+    ManifestsSource, PackageWish, Place, Rules, Selection, Switches,
 };
 use source::{Source, SourceWire};
 

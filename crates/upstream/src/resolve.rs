@@ -79,6 +79,33 @@ pub struct Resolution {
     pub failures: Vec<ArtifactFailure>,
 }
 
+/// Says what `stack` wants without pinning it: of images nothing but their names is known. What is made here, a
+/// filtered catalog or a chart, is in the store afterwards.
+///
+/// # Errors
+///
+/// Only what stops everything. A source that fails is among the failures, and a finding.
+pub async fn discover(
+    stack: &Stack,
+    upstream: &Upstream,
+    options: &ResolveOptions,
+    ctx: &Ctx,
+) -> Result<Resolution, UpstreamError> {
+    let inputs = BTreeMap::new();
+    let finding = Box::pin(find::all(stack, None, &inputs, upstream, options, ctx));
+    let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
+    let (mut discoveries, failures) = found?;
+    let (wants, excluded) = wants(stack, &mut discoveries);
+    let mut lock = Lock { findings: excluded, ..Lock::new(&stack.name) };
+    for discovery in discoveries {
+        lock.artifacts.extend(discovery.made);
+        lock.findings.extend(discovery.findings);
+    }
+    lock.artifacts.extend(wants.iter().map(Want::unpinned));
+    lock.sort();
+    Ok(Resolution { lock, failures })
+}
+
 /// Pins everything that `stack` wants, keeping every pin of `before` that still answers it.
 ///
 /// Manifests that were read are in the store afterwards.

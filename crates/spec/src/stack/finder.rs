@@ -36,6 +36,26 @@ pub struct CatalogSource {
     pub reference: Reference,
     pub selection: Selection,
     pub dependencies: Dependencies,
+    #[serde(skip_serializing_if = "Rules::is_own")]
+    pub rules: Rules,
+}
+
+/// By whose rules a catalog is filtered and searched for images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rules {
+    /// What is not as it was asked for is an error; everything that a bundle will ask for is found.
+    #[default]
+    Own,
+    /// What oc-mirror passes over in silence is said; a bundle's own list of images is all that is taken.
+    OcMirror,
+}
+
+impl Rules {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
 }
 
 /// Where something that is looked into lies.

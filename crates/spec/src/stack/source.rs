@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 
 use super::finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ManifestsSource, PackageWish, Place, Selection, Switches,
+    ManifestsSource, PackageWish, Place, Rules, Selection, Switches,
 };
 use super::{ImageSource, Origin, PlatformsWire, StackError, line, origin, platforms};
 use crate::lock::Because;
@@ -164,6 +164,7 @@ impl SourceWire {
             reference: reference(&name, line)?,
             selection: Selection { packages, full: self.full.is_some_and(|full| full.value) },
             dependencies: self.dependencies.map(|it| it.value).unwrap_or_default(),
+            rules: Rules::Own,
         });
         Ok(Finder {
             written,

@@ -10,7 +10,7 @@ use airlift_catalog::{
 };
 use airlift_scan::knowledge::{Advice, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
-use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Stack};
+use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Rules, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
 use futures::StreamExt as _;
 
@@ -71,9 +71,13 @@ impl<'a> Work<'a> {
         let platforms = finder.platforms(stack);
         let opened = catalogs::open(&wanted.place, None, platforms, upstream, ctx).await?;
         let (place, selection) = (opened.clone(), wanted.selection.clone());
+        let mode = match wanted.rules {
+            Rules::Own => Mode::Strict,
+            Rules::OcMirror => Mode::OcMirror,
+        };
         let read = move || {
             let catalog = place.read(&catalogs::wanted(&selection))?;
-            let filtered = filter(&catalog, &catalogs::understood(&selection), Mode::Strict);
+            let filtered = filter(&catalog, &catalogs::understood(&selection), mode);
             Ok((catalog, filtered.map_err(UpstreamError::Filter)?))
         };
         let (catalog, Filtered { choice, findings }) = blocking(read).await?;
@@ -99,7 +103,11 @@ impl<'a> Work<'a> {
         options: &ResolveOptions,
         ctx: &Ctx,
     ) -> Result<Discovery, UpstreamError> {
+        let asked = self.choice.clone();
         self.findings.extend(self.choice.servable());
+        // oc-mirror carries the images of bundles that no channel has, too.
+        let outside = (self.wanted.rules == Rules::OcMirror && asked != self.choice)
+            .then(|| self.catalog.clone().keep(&asked));
         let kept = self.catalog.keep(&self.choice);
         self.findings.extend(validate(&kept));
         let key = self.finder.key();
@@ -114,9 +122,12 @@ impl<'a> Work<'a> {
         let made = made::catalog(&kept, labelled, upstream).await?;
         let parent = made.reference.to_string();
         let mut gathered = Gathered::new(parent, self.finder.platforms(stack), &key);
-        gathered.add_all(&kept, &self.additions, &packages_of(stack));
-        if !options.offline {
-            gathered.look_into_bundles(&kept, upstream, options, ctx).await;
+        gathered.listed(outside.as_ref().unwrap_or(&kept), &self.additions);
+        if self.wanted.rules == Rules::Own {
+            gathered.besides(&kept, &packages_of(stack));
+            if !options.offline {
+                gathered.look_into_bundles(&kept, upstream, options, ctx).await;
+            }
         }
         gathered.findings.extend(self.findings.into_iter().map(|finding| finding.of(&key)));
         Ok(gathered.into_discovery(made))
@@ -197,15 +208,24 @@ impl<'a> Gathered<'a> {
         Self { catalog, platforms, key, wants: BTreeMap::new(), findings: Vec::new() }
     }
 
-    fn add_all(&mut self, kept: &Catalog, additions: &[Addition], packages: &BTreeSet<&str>) {
-        let knowledge = Knowledge::embedded();
+    /// The bundles, and the images that they list.
+    fn listed(&mut self, kept: &Catalog, additions: &[Addition]) {
         for (package, bundle) in kept.bundles() {
             let because = self.because(kept, &package.name, bundle, additions);
             self.bundle(bundle, because);
+        }
+    }
+
+    /// What the bundles do not list: images of manifests that the catalog embeds, and what is known of them.
+    fn besides(&mut self, kept: &Catalog, packages: &BTreeSet<&str>) {
+        let knowledge = Knowledge::embedded();
+        for (package, bundle) in kept.bundles() {
+            let Ok(parent) = bundle.image.parse::<Reference>() else { continue };
+            self.embedded(bundle, &parent.to_string());
             let version = bundle.version_text().and_then(|it| it.parse::<Version>().ok());
             if let Some(version) = version {
                 let advice = knowledge.about(&Product::Olm(package.name.clone()), &version);
-                self.known(bundle, &advice, packages);
+                self.known(&parent.to_string(), bundle, &advice, packages);
             }
         }
     }
@@ -249,7 +269,6 @@ impl<'a> Gathered<'a> {
                 self.image(image, &parent, path, Evidence::Declared);
             }
         }
-        self.embedded(bundle, &parent);
     }
 
     /// Newer catalogs hold no manifests, so the bundles' own images are looked into.
@@ -327,12 +346,11 @@ impl<'a> Gathered<'a> {
     }
 
     /// What no metadata says of a bundle.
-    fn known(&mut self, bundle: &Bundle, advice: &Advice, packages: &BTreeSet<&str>) {
-        let Ok(parent) = bundle.image.parse::<Reference>() else { return };
+    fn known(&mut self, parent: &str, bundle: &Bundle, advice: &Advice, packages: &BTreeSet<&str>) {
         for known in &advice.images {
             let because = known.because();
             let path = format!("{}: {}", because.from, because.path);
-            self.image(known.reference.clone(), &parent.to_string(), path, Evidence::Known);
+            self.image(known.reference.clone(), parent, path, Evidence::Known);
         }
         for dependency in &advice.dependencies {
             if packages.contains(dependency.package.as_str()) {
