@@ -8,6 +8,7 @@ mod exit;
 mod filter;
 mod mapping;
 mod name;
+mod release;
 mod resources;
 mod translate;
 mod workspace;
@@ -27,6 +28,10 @@ pub use mapping::{
     release_tag,
 };
 pub use name::{ImageName, NameError, Transport, digest_tag};
+pub use release::{
+    Graph, Graphs, Payload, Release, ReleaseError, SIGNATURES, channels, choose, graph_url,
+    kube_virt_images, signature_url,
+};
 pub use resources::{File, Mirrored, ResourcesError, Signature, cluster_resources};
 pub use translate::Translation;
 pub use workspace::Workspace;

@@ -133,6 +133,14 @@ impl Item {
         }
     }
 
+    /// The name that is asked for. Of a release it is the tag, which its signature is for.
+    fn asked_for(&self) -> Option<ImageName> {
+        let image = self.image()?;
+        let is_tagged_release = self.kind() == Kind::Release && image.tag.is_some();
+        let digest = image.digest.filter(|_| !is_tagged_release);
+        Some(ImageName { digest, ..image.clone() })
+    }
+
     /// Repository and tag, as they are in the cache and below the far registry.
     fn place(&self) -> String {
         match self {
@@ -207,7 +215,7 @@ impl Routes {
         let place = item.place();
         let (cached, far) = (self.in_cache(&place), self.in_registry(&place));
         // The graph image comes from no registry: it is built into where it is copied to.
-        let outside = |built: &String| item.image().map_or(built.clone(), ImageName::pulled);
+        let outside = |built: &String| item.asked_for().map_or(built.clone(), |it| it.pulled());
         let (source, destination) = match self.mode {
             Mode::MirrorToDisk => (outside(&cached), cached),
             Mode::MirrorToMirror => (outside(&far), far),
@@ -216,7 +224,7 @@ impl Routes {
         let origin = match item {
             Item::Graph => source.clone(),
             Item::Related(image) | Item::Bundle(image) => image.to_string(),
-            other => other.image().map_or_else(String::new, ImageName::reference),
+            other => other.asked_for().map_or_else(String::new, |it| it.reference()),
         };
         vec![Copy { kind: item.kind(), source, destination, origin }]
     }
