@@ -108,6 +108,11 @@ fn catalog_finder(operator: &Operator) -> Result<Finder, ConfigError> {
 }
 
 impl Operator {
+    /// The name of its source in a lock's reasons; none where it can be no source.
+    pub(crate) fn key(&self) -> Option<String> {
+        catalog_finder(self).ok().map(|finder| finder.key())
+    }
+
     /// What of the catalog is kept.
     pub fn selection(&self) -> Selection {
         Selection { packages: self.packages.iter().map(package).collect(), full: self.full }

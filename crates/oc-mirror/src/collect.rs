@@ -1,0 +1,158 @@
+//! From what was found for a set to what is copied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use airlift_spec::lock::{self, Artifact};
+use airlift_spec::{Finding, Lock};
+
+use crate::config::{ImageSet, Operator};
+use crate::filter::filter_tag;
+use crate::mapping::{Copy, Filtered, Item, Routes};
+use crate::name::{ImageName, Transport};
+
+/// What an artifact is to those that it brings.
+type Parents = BTreeMap<String, lock::Kind>;
+
+impl ImageSet {
+    /// The images of this set, by a lock of its [`translate`](Self::translate)d stack, pinned or not.
+    ///
+    /// Releases are not among them; they are found by [`choose`](crate::choose). Charts stay where they are: the peer
+    /// brings none to a registry.
+    pub fn items(&self, lock: &Lock) -> Vec<Item> {
+        let parents: Parents =
+            lock.artifacts.iter().map(|it| (it.reference.to_string(), it.kind)).collect();
+        let found = lock.artifacts.iter().flat_map(|artifact| match artifact.kind {
+            lock::Kind::Catalog => self.catalog(artifact).into_iter().collect(),
+            lock::Kind::Bundle => vec![Item::Bundle(name(artifact))],
+            lock::Kind::Image => brought(artifact, &parents),
+            _ => Vec::new(),
+        });
+        let own = self.additional_images.iter().map(crate::AdditionalImage::item);
+        let items: BTreeSet<Item> = own.chain(found).collect();
+        items.into_iter().collect()
+    }
+
+    /// The copies of these items, without those that are blocked, which are named.
+    pub fn copies(&self, items: &[Item], routes: &Routes) -> (Vec<Copy>, Vec<Finding>) {
+        let (mut copies, mut findings) = (routes.copies(items), Vec::new());
+        copies.retain(|copy| match self.blocked.blocks(&copy.origin, &copy.destination) {
+            None => true,
+            Some(pattern) => {
+                let message = format!("it is not mirrored, by `{pattern}` of blockedImages");
+                findings.push(Finding::info("image-blocked", &copy.origin, message));
+                false
+            }
+        });
+        (copies, findings)
+    }
+
+    fn catalog(&self, artifact: &Artifact) -> Option<Item> {
+        let is_meant = |operator: &&Operator| {
+            operator.key().is_some_and(|key| artifact.because.iter().any(|it| it.from == key))
+        };
+        let operator = self.operators.iter().find(is_meant)?;
+        // The peer's releases differ in whether the catalog's digest is part of it; all find one without.
+        let tag = filter_tag(operator, None);
+        Some(operator.item(Filtered { tag, digest: artifact.digest }))
+    }
+}
+
+/// An image in each part that it has: of an operator, of a chart.
+fn brought(artifact: &Artifact, parents: &Parents) -> Vec<Item> {
+    let part = |parent: &String| match parents.get(parent) {
+        Some(lock::Kind::Bundle | lock::Kind::Catalog) => Some(Item::Related(name(artifact))),
+        Some(lock::Kind::Chart) => Some(Item::Helm(name(artifact))),
+        _ => None,
+    };
+    let parts: BTreeSet<Item> =
+        artifact.because.iter().filter_map(|because| part(&because.from)).collect();
+    parts.into_iter().collect()
+}
+
+/// The name as the lock has it, spelled out.
+fn name(artifact: &Artifact) -> ImageName {
+    let reference = &artifact.reference;
+    ImageName {
+        transport: Transport::Docker,
+        host: reference.host().to_owned(),
+        path: reference.path().to_owned(),
+        tag: reference.tag().map(str::to_owned),
+        digest: reference.digest(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Kind, Mode};
+    use airlift_spec::lock::{Because, Evidence};
+
+    const SET: &str = "kind: ImageSetConfiguration
+mirror:
+  operators: [{catalog: 'a.io/redhat/index:v4.19'}]
+  additionalImages: [{name: 'ubuntu:22.04', targetRepo: own/ubuntu}, {name: 'b.io/shared:v1'}]
+  blockedImages: [{name: must-gather}]
+";
+
+    fn artifact(kind: lock::Kind, reference: &str, because: &[&str]) -> Artifact {
+        let reason = |from: &&str| Because {
+            from: (*from).to_owned(),
+            path: String::new(),
+            evidence: Evidence::Declared,
+        };
+        Artifact {
+            because: because.iter().map(reason).collect(),
+            ..Artifact::new(kind, reference.parse().unwrap())
+        }
+    }
+
+    fn found() -> Lock {
+        let (catalog, bundle, chart) =
+            ("a.io/redhat/index:v4.19", "a.io/op/bundle:v1", "charts.io/c:1.0.0");
+        let mut lock = Lock::new("set");
+        lock.artifacts = vec![
+            artifact(lock::Kind::Catalog, catalog, &["catalog: a.io/redhat/index:v4.19"]),
+            artifact(lock::Kind::Bundle, bundle, &[catalog]),
+            artifact(lock::Kind::Chart, chart, &["chart: r/c 1.0.0"]),
+            artifact(lock::Kind::Image, "a.io/op/one:v1", &[bundle]),
+            artifact(lock::Kind::Image, "a.io/op/must-gather:v1", &[bundle]),
+            artifact(
+                lock::Kind::Image,
+                "b.io/shared:v1",
+                &["image: b.io/shared:v1", bundle, chart],
+            ),
+            artifact(lock::Kind::Image, "docker.io/library/ubuntu:22.04", &["image: ubuntu:22.04"]),
+        ];
+        lock
+    }
+
+    #[test]
+    fn each_artifact_is_copied_for_every_part_that_it_has() {
+        let set = ImageSet::parse(SET).unwrap();
+        let items = set.items(&found());
+        let routes = Routes {
+            mode: Mode::MirrorToMirror,
+            cache: "localhost:55000".to_owned(),
+            registry: "reg".to_owned(),
+            max_nested_paths: None,
+        };
+        let (copies, findings) = set.copies(&items, &routes);
+        let lines: Vec<(Kind, &str)> =
+            copies.iter().map(|copy| (copy.kind, copy.destination.as_str())).collect();
+        assert_eq!(
+            lines,
+            [
+                (Kind::Related, "docker://reg/op/one:v1"),
+                (Kind::Related, "docker://reg/shared:v1"),
+                (Kind::Additional, "docker://reg/shared:v1"),
+                (Kind::Additional, "docker://reg/own/ubuntu:22.04"),
+                (Kind::Helm, "docker://reg/shared:v1"),
+                (Kind::Bundle, "docker://reg/op/bundle:v1"),
+                (Kind::Catalog, "docker://localhost:55000/redhat/index:v4.19"),
+                (Kind::Catalog, "docker://reg/redhat/index:v4.19"),
+            ]
+        );
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].object, "docker://a.io/op/must-gather:v1");
+    }
+}
