@@ -50,6 +50,8 @@ pub(crate) enum Exit {
     Success,
     /// It did what it could, and what it printed says what went wrong.
     Failed(Class),
+    /// The code of a tool that we stand in for.
+    Peer(u8),
 }
 
 impl Exit {
@@ -68,6 +70,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Failed(class) => class.exit_code(),
+            Self::Peer(code) => code,
         }
     }
 }

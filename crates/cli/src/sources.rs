@@ -45,6 +45,11 @@ impl Trusting {
 }
 
 impl SourceArgs {
+    /// One source by itself.
+    pub(crate) fn of(source: Source) -> Self {
+        Self { sources: vec![source], lock: Vec::new(), trusting: Trusting::default() }
+    }
+
     /// Opens all of them. `client` is for the registries among them.
     pub(crate) async fn open(&self, client: &Client, app: &App) -> Result<Sources, Failure> {
         open(&self.sources, read_locks(&self.lock)?, self.trusting, client, app).await

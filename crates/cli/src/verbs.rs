@@ -15,6 +15,7 @@ mod keygen;
 mod land;
 mod load;
 mod login;
+mod oc_mirror;
 mod pack;
 mod receipt;
 mod resolve;
@@ -41,6 +42,7 @@ pub(crate) enum Verb {
     Login(login::Args),
     Keygen(keygen::Args),
     Completions(completions::Args),
+    OcMirror(oc_mirror::Args),
     Demo(demo::Args),
 }
 
@@ -63,6 +65,7 @@ impl Verb {
             Self::Login(args) => login::run(args, app).await,
             Self::Keygen(args) => keygen::run(&args, app),
             Self::Completions(args) => completions::run(&args),
+            Self::OcMirror(args) => oc_mirror::run(args, app).await,
             Self::Demo(args) => demo::run(&args, app).await,
         }
     }

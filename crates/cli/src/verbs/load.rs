@@ -97,6 +97,25 @@ pub(crate) async fn load(
 }
 
 impl Loading {
+    /// As an image set is loaded: under the names that oc-mirror gives.
+    pub(crate) fn of_image_set(
+        to: RegistryPlace,
+        max_nested_paths: Option<usize>,
+        request: PathBuf,
+    ) -> Self {
+        let flat = |most| Layout::Flat(u8::try_from(most).unwrap_or(u8::MAX));
+        let layout = max_nested_paths.map_or(Layout::OcMirror, flat);
+        Self {
+            to: Destination::Registry(to),
+            layout,
+            move_tags: true,
+            single_platform_tags: false,
+            receipts: None,
+            request,
+            transfer: Transfer::default(),
+        }
+    }
+
     pub(crate) fn transfer(&self) -> &Transfer {
         &self.transfer
     }

@@ -104,7 +104,11 @@ pub(crate) fn read_stack(path: &Path) -> Result<Stack, Failure> {
     let help = "write one, or name it with `-f FILE`";
     read_file("stack", path, Some(help))?;
     let in_file = CliError::in_file(path);
-    Ok(stack::parse(&read_text("stack", path)?).map_err(|err| in_file(err.into()))?)
+    let text = read_text("stack", path)?;
+    if let Some(stack) = super::oc_mirror::as_stack(&text) {
+        return stack.map_err(|err| in_file(err).into());
+    }
+    Ok(stack::parse(&text).map_err(|err| in_file(err.into()))?)
 }
 
 fn read_lock_if_there(path: &Path) -> Result<Option<Lock>, Failure> {
@@ -211,6 +215,10 @@ impl Resolved {
 
     pub(crate) fn exit(&self) -> Exit {
         Exit::of_parts(&self.failures, &self.findings)
+    }
+
+    pub(crate) fn into_failures(self) -> Vec<FailedItem> {
+        self.failures
     }
 }
 

@@ -6,6 +6,7 @@ mod crowd;
 mod far;
 mod local;
 mod near;
+mod oc_mirror;
 mod output;
 mod signals;
 mod world;

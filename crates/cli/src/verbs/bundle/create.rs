@@ -78,6 +78,20 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
 }
 
 impl Making {
+    /// As an image set is written: `name` in `folder`, in volumes of so many GiB.
+    pub(crate) fn of_image_set(folder: &Path, volume_gib: u64, name: &str) -> Self {
+        Self {
+            to: vec![folder.to_owned()],
+            volume_size: Some(Size(volume_gib << 30)),
+            since: None,
+            sign: Vec::new(),
+            name: Some(name.to_owned()),
+            allow_missing: false,
+            carry: None,
+            no_binary: false,
+        }
+    }
+
     /// Says what is missing before anything is begun.
     pub(crate) fn check(&self) -> Result<(), CliError> {
         if self.to.is_empty() {

@@ -1,0 +1,114 @@
+//! Standing in for oc-mirror: its configurations, its ways, its files.
+
+use airlift_testkit::{FakeRegistry, World, samples};
+
+use crate::world::{airlift, document, succeed, trust_own_key, upstream, world};
+
+const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+
+/// A registry with the catalog `ops/index:v4.20`, whose package `app` needs one image.
+fn with_catalog() -> FakeRegistry {
+    let registry = upstream();
+    let host = registry.host();
+    let text = format!(
+        "---\nschema: olm.package\nname: app\ndefaultChannel: stable\n---\nschema: olm.channel\npackage: app\nname: stable\nentries:\n- name: app.v1.0.0\n---\nschema: olm.bundle\npackage: app\nname: app.v1.0.0\nimage: {host}/ops/app-bundle:v1\nproperties:\n- type: olm.package\n  value: {{packageName: app, version: 1.0.0}}\nrelatedImages:\n- {{name: app, image: '{host}/team/app:v1'}}\n"
+    );
+    let file = samples::File::new("configs/app/catalog.yaml", text);
+    let image = samples::Image {
+        layers: vec![samples::Layer::gzip(&[file])],
+        labels: [(ROOT_LABEL.to_owned(), "/configs".to_owned())].into(),
+        ..samples::Image::default()
+    };
+    registry.put("ops/index", "v4.20", &image.build());
+    registry.put("ops/app-bundle", "v1", &samples::image(9, &[1000]));
+    registry
+}
+
+/// A world with a set of one operator and one more image.
+fn world_with_set(registry: &FakeRegistry) -> World {
+    let world = world();
+    let host = registry.host();
+    let text = format!(
+        "kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v2alpha1\nmirror:\n  operators:\n  - catalog: {host}/ops/index:v4.20\n    packages: [{{name: app}}]\n  additionalImages:\n  - name: {host}/team/multi:v2\n"
+    );
+    world.write("isc.yaml", text).unwrap();
+    world
+}
+
+#[test]
+fn a_dry_run_writes_which_image_would_go_where() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let host = registry.host();
+    let (to, from) = ("docker://far.example/ns", "file://ws");
+    succeed(&world, ["oc-mirror", "-c", "isc.yaml", "--workspace", from, to, "--v2", "--dry-run"]);
+    let mapping = String::from_utf8(world.read("ws/working-dir/dry-run/mapping.txt").unwrap());
+    let mapping = mapping.unwrap();
+    for line in [
+        format!("docker://{host}/team/app:v1=docker://far.example/ns/team/app:v1"),
+        format!("docker://{host}/team/multi:v2=docker://far.example/ns/team/multi:v2"),
+        format!("docker://{host}/ops/app-bundle:v1=docker://far.example/ns/ops/app-bundle:v1"),
+    ] {
+        assert!(mapping.lines().any(|it| it == line), "{line}\n{mapping}");
+    }
+    let source = "ws/working-dir/cluster-resources/cs-index-v4-20.yaml";
+    let source = String::from_utf8(world.read(source).unwrap()).unwrap();
+    assert!(source.contains("image: far.example/ns/ops/index:v4.20"), "{source}");
+    assert_eq!(registry.count("GET", "/team/app/"), 0, "no image is asked for");
+}
+
+#[test]
+fn a_set_goes_over_a_disk_into_a_registry() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    succeed(&world, ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"]);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}/ns", far.host());
+    succeed(&world, ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to, "--v2"]);
+    for (repository, tag) in
+        [("ns/team/app", "v1"), ("ns/team/multi", "v2"), ("ns/ops/index", "v4.20")]
+    {
+        assert!(far.tags(repository).contains_key(tag), "{repository}: {:?}", far.tags(repository));
+    }
+    let mirrors = world.read("disk/working-dir/cluster-resources/itms-oc-mirror.yaml").unwrap();
+    assert!(String::from_utf8(mirrors).unwrap().contains("kind: ImageTagMirrorSet"));
+}
+
+#[test]
+fn the_exit_code_has_a_bit_for_what_failed() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let text = String::from_utf8(world.read("isc.yaml").unwrap()).unwrap();
+    world.write("isc.yaml", text.replace("ops/index", "ops/gone")).unwrap();
+    let args = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--dry-run"];
+    let ran = airlift(&world, args);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    let ran = airlift(&world, ["oc-mirror", "file://disk", "--v2"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("use the --config flag it is mandatory"), "{ran}");
+}
+
+#[test]
+fn what_cannot_be_carried_yet_is_refused_and_not_left_out() {
+    let world = world();
+    let set = |text: &str| {
+        world.write("isc.yaml", format!("kind: ImageSetConfiguration\nmirror:\n{text}")).unwrap();
+        let ran = airlift(&world, ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"]);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert_eq!(airlift(&world, ["resolve", "-f", "isc.yaml"]).code, Some(2));
+        ran.stderr
+    };
+    assert!(set("  platform: {channels: [{name: stable-4.20}]}\n").contains("OpenShift releases"));
+    let whole = set("  helm: {repositories: [{name: all, url: 'https://charts.example'}]}\n");
+    assert!(whole.contains("a Helm repository without `charts:`"), "{whole}");
+}
+
+#[test]
+fn an_image_set_is_a_stack_for_every_verb() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let resolved = document(&world, ["resolve", "-f", "isc.yaml"]);
+    assert_eq!(resolved["stack"], "mirror", "{resolved:#}");
+    assert_eq!(resolved["artifacts"], 4, "{resolved:#}");
+}
