@@ -205,7 +205,8 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
     }
     let (mut images, mut finders) = (Vec::new(), Vec::new());
     for source in wire.sources {
-        match source.read()? {
+        let line = line(&source);
+        match source.value.read(line)? {
             Source::Image(image) => images.push(image),
             Source::Finder(finder) => finders.push(finder),
         }
@@ -234,8 +235,10 @@ fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, StackError> {
         .map_err(|err| StackError::Yaml(without_advice(&err.to_string())))
 }
 
-/// The parser's words without what only a programmer can follow.
+/// The parser's words without what only a programmer can follow, and without the lines that say it all once more.
 fn without_advice(message: &str) -> String {
+    let message = message.split("\n -->").next().unwrap_or(message);
+    let message = message.strip_prefix("error: ").unwrap_or(message);
     message
         .replace(", set DuplicateKeyPolicy in Options if acceptable", "")
         .replace("; use from_str_multiple or from_str_multiple_with_options", "")
@@ -297,7 +300,7 @@ struct StackWire {
     name: Spanned<String>,
     platforms: Option<Spanned<PlatformsWire>>,
     #[serde(default)]
-    sources: Vec<SourceWire>,
+    sources: Vec<Spanned<SourceWire>>,
     #[serde(default)]
     exclude: Vec<Exclude>,
 }

@@ -45,6 +45,9 @@ pub(crate) async fn all(
     options: &ResolveOptions,
     ctx: &Ctx,
 ) -> Result<(Vec<Discovery>, Vec<ArtifactFailure>), UpstreamError> {
+    if stack.finders.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();

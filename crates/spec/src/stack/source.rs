@@ -56,7 +56,8 @@ const PLATFORMS: &str = "platforms";
 const AS: &str = "as";
 
 impl SourceWire {
-    pub(super) fn read(self) -> Result<Source, StackError> {
+    /// `at` is the line of the entry.
+    pub(super) fn read(self, at: u64) -> Result<Source, StackError> {
         self.refuse_unsupported()?;
         let kinds = [
             ("image", self.image.clone()),
@@ -68,7 +69,7 @@ impl SourceWire {
         let Some((kind, value)) = kinds.next() else {
             let message =
                 "an entry of `sources:` has no `image:`, `catalog:`, `chart:` or `manifests:`";
-            return Err(StackError::Yaml(message.to_owned()));
+            return Err(StackError::Value { line: at, message: message.to_owned() });
         };
         if let Some((other, value)) = kinds.next() {
             let message = format!("`{other}:` stands in an entry that has `{kind}:` already");

@@ -74,6 +74,9 @@ fn advice_to_programmers_is_not_passed_on() {
     assert!(several.contains("multiple YAML documents"), "{several}");
     assert!(!several.contains("from_str"), "{several}");
     refused(&format!("{HEAD}sources: &a [*a]\n"), "it refers to itself");
+    let unknown = told(&format!("{HEAD}sources:\n- {{imge: a:1}}\n"));
+    assert!(unknown.starts_with("line 4 column 4: unknown field `imge`"), "{unknown}");
+    assert_eq!(unknown.lines().count(), 1, "{unknown}");
 }
 
 #[test]
@@ -207,5 +210,5 @@ fn fields_of_another_kind_are_refused_with_their_line() {
     refused(&entry("{catalog: a:1, packages: [{name: b, channels: [{nme: c}]}]}"), "nme");
     refused(&entry("{catalog: ./a}"), "needs `as: HOST/PATH:TAG`");
     refused(&entry("{packages: {apt: x}}"), "line 4: `packages:` sources are not supported");
-    refused(&entry("{platforms: all}"), "has no `image:`");
+    refused(&entry("{platforms: all}"), "line 4: an entry of `sources:` has no `image:`");
 }
