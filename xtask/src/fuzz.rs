@@ -219,10 +219,11 @@ fn nightly(program: impl AsRef<OsStr>) -> Command {
 mod tests {
     use super::*;
 
-    const SOURCES: [&str; 9] = [
+    const SOURCES: [&str; 10] = [
         "crates/spec/src/fuzzing.rs",
         "crates/scan/src/fuzzing.rs",
         "crates/helm/src/fuzzing.rs",
+        "crates/oc-mirror/src/fuzzing.rs",
         "crates/store/src/fuzzing.rs",
         "crates/registry/src/client/fuzzing.rs",
         "crates/registry/src/server/fuzzing.rs",

@@ -72,6 +72,7 @@ pub struct DeleteArguments {
     pub config: Option<String>,
     pub workspace: Option<String>,
     pub delete_yaml_file: Option<String>,
+    pub delete_id: Option<String>,
     pub delete_v1_images: bool,
 }
 
@@ -90,7 +91,7 @@ pub struct Way {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
     /// The list of what to delete is written.
-    Generate { config: String, workspace: Workspace, registry: String },
+    Generate { config: String, workspace: Workspace, id: Option<String>, registry: String },
     /// What a list says is deleted.
     Delete { list: String, registry: String },
 }
@@ -157,6 +158,8 @@ pub enum ArgumentError {
     DeleteWithoutDestination,
     #[error("the destination registry argument must have a docker:// protocol prefix")]
     DeleteProtocol,
+    #[error("the --delete-id `{0}` cannot be part of a file's name")]
+    DeleteId(String),
     #[error("`{0}` is no registry: a host, and a path if need be, without tag and digest")]
     Registry(String),
 }
@@ -175,6 +178,7 @@ impl Explain for ArgumentError {
                 "write `file://FOLDER`, or `docker://REGISTRY` with --from or --workspace"
                     .to_owned(),
             ),
+            Self::DeleteId(_) => Some("write letters, digits, `.`, `_` and `-`".to_owned()),
             Self::Registry(_) => {
                 Some("write it like `docker://registry.example:5000/path`".to_owned())
             }
@@ -294,10 +298,14 @@ impl DeleteArguments {
             return Err(ArgumentError::DeleteV1Images);
         }
         let registry = self.registry()?;
+        let id = given(&self.delete_id);
+        if let Some(id) = id.as_ref().filter(|id| !airlift_spec::reference::is_tag(id)) {
+            return Err(ArgumentError::DeleteId(id.clone()));
+        }
         match (self.generate, workspace, config, list) {
             (true, Some(workspace), Some(config), _) if workspace.contains(FILE) => {
                 let workspace = Workspace::below(&folder(&workspace));
-                Ok(Deletion::Generate { config, workspace, registry })
+                Ok(Deletion::Generate { config, workspace, id, registry })
             }
             (false, _, _, Some(list)) => Ok(Deletion::Delete { list, registry }),
             _ => Err(ArgumentError::WorkspacePrefix),

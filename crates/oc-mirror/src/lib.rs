@@ -13,6 +13,9 @@ mod config;
 mod delete;
 mod exit;
 mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mapping;
 mod name;
 mod release;

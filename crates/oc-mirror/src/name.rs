@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use airlift_spec::reference::{is_host, is_repository, is_tag};
 use airlift_spec::{Class, Digest, Explain};
 
 /// The longest tag that registries take.
@@ -38,6 +39,8 @@ pub enum NameError {
     Digest(String),
     #[error("unknown image : reference name is empty")]
     Empty,
+    #[error("{0} unable to parse image correctly : it is not written like a reference")]
+    Malformed(String),
     #[error("{0} unable to parse image correctly : it is neither docker:// nor oci://")]
     Transport(String),
 }
@@ -55,7 +58,7 @@ impl Explain for NameError {
             Self::Digest(_) => {
                 Some("write the digest as `sha256:` and 64 lowercase hex digits".to_owned())
             }
-            Self::Empty | Self::Transport(_) => {
+            Self::Empty | Self::Malformed(_) | Self::Transport(_) => {
                 Some("write it like `registry.example/org/app:v1`".to_owned())
             }
         }
@@ -88,6 +91,13 @@ impl ImageName {
         if tag.is_none() && digest.is_none() {
             return Err(NameError::Unpinned(text.to_owned()));
         }
+        // These become names of folders and lines of files, where more than a registry would stumble.
+        let is_reference = (host.is_empty() || is_host(host))
+            && is_repository(path)
+            && tag.as_deref().is_none_or(is_tag);
+        if !is_reference {
+            return Err(NameError::Malformed(text.to_owned()));
+        }
         Ok(Self {
             transport: Transport::Docker,
             host: host.to_owned(),
@@ -101,6 +111,9 @@ impl ImageName {
         let (path, digest) = split_digest(text, reference)?;
         if path.trim_matches('/').is_empty() {
             return Err(NameError::Empty);
+        }
+        if path.contains(char::is_control) {
+            return Err(NameError::Malformed(text.to_owned()));
         }
         Ok(Self {
             transport: Transport::Oci,
@@ -217,6 +230,17 @@ mod tests {
         assert!(said("h/a@sha256:12").ends_with("invalid digest"));
         assert!(said("h/:v1").contains("is empty"));
         assert!(said("dir:///x").contains("neither"));
+        for text in [
+            "h/A:v1",
+            "h/../a:v1",
+            "h/a b:v1",
+            "h/a:v1/../b",
+            "h/a\n:v1",
+            "h h/a:v1",
+            "oci:///a\nb",
+        ] {
+            assert!(said(text).contains("not written like a reference"), "{text}");
+        }
     }
 
     #[test]

@@ -118,6 +118,8 @@ fn a_deletion_has_two_phases() {
         said(changed)
     };
     assert!(without(|it| it.workspace = None, &generate).starts_with("use the --workspace flag"));
+    let id = |it: &mut DeleteArguments| it.delete_id = Some("../x".into());
+    assert!(without(id, &generate).contains("--delete-id"));
     assert!(
         without(|it| it.config = None, &generate).starts_with("the --config flag is mandatory")
     );

@@ -195,6 +195,13 @@ mirror:
 }
 
 #[test]
+fn channels_and_architectures_are_words() {
+    let platform = |text: &str| format!("{KIND}mirror: {{platform: {{{text}}}}}");
+    refused(&platform("channels: [{name: ../../x}]"), "line 2: release channel \"../../x\"");
+    refused(&platform("architectures: [a/b]"), "line 2: architecture \"a/b\"");
+}
+
+#[test]
 fn versions_may_be_short() {
     let with = |version: &str| {
         format!(

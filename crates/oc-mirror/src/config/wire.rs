@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use airlift_spec::reference::{is_repository, is_tag};
 use airlift_spec::{Finding, Platform};
 
 use super::{
@@ -289,10 +290,20 @@ impl Reader {
                 "keep `platforms:` to thin out images, or `architectures:` to choose releases";
             self.mistake(line(&list), message.to_owned(), Some(help));
         }
+        list.value.iter().for_each(|it| self.word("architecture", line(&list), it));
         list.value
     }
 
+    /// It becomes part of a file's name.
+    fn word(&mut self, what: &str, line: u64, text: &str) {
+        if !is_tag(text) {
+            let message = format!("{what} {text:?} is no name");
+            self.mistake(line, message, Some("write letters, digits, `.`, `_` and `-`"));
+        }
+    }
+
     fn release_channel(&mut self, wire: ReleaseChannelWire) -> ReleaseChannel {
+        self.word("release channel", line(&wire.name), &wire.name.value);
         ReleaseChannel {
             line: line(&wire.name),
             product: self.product(wire.product.as_ref()),
@@ -382,7 +393,7 @@ impl Reader {
         let target = wire.target_repo.as_ref().filter(|repo| !repo.value.is_empty());
         let problem = match (ImageName::parse(&wire.name.value), target) {
             (Err(err), _) => err.to_string(),
-            (Ok(_), Some(repo)) if !airlift_spec::reference::is_repository(&repo.value) => {
+            (Ok(_), Some(repo)) if !is_repository(&repo.value) => {
                 format!("its targetRepo `{}` is no path of a repository", repo.value)
             }
             (Ok(image), _) => {
@@ -484,7 +495,7 @@ impl Reader {
 
     fn path(&mut self, field: &str, written: Option<&Text>) {
         let Some(text) = written.filter(|text| !text.value.is_empty()) else { return };
-        if !airlift_spec::reference::is_repository(&text.value) {
+        if !is_repository(&text.value) {
             let message =
                 format!("invalid {field} {:?}: it is no path of a repository", text.value);
             let help = "write lowercase parts joined by `/`, without tag and digest";
@@ -494,7 +505,7 @@ impl Reader {
 
     fn tag(&mut self, written: Option<&Text>) {
         let Some(text) = written.filter(|text| !text.value.is_empty()) else { return };
-        if !airlift_spec::reference::is_tag(&text.value) {
+        if !is_tag(&text.value) {
             let message = format!("invalid targetTag {:?}", text.value);
             let help = "write 1 to 128 letters, digits, `_`, `.` or `-`";
             self.mistake(line(text), message, Some(help));

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use airlift_spec::reference::is_tag;
+
 use super::ReleaseError;
 use crate::mapping::{Item, release_tag};
 use crate::name::ImageName;
@@ -56,6 +58,7 @@ impl Payload {
             return Err(wrong(format!("it is a {}, not an ImageStream", wire.kind)));
         }
         let component = |tag: TagWire| match ImageName::parse(&tag.from.name) {
+            Ok(_) if !is_tag(&tag.name) => Err(wrong(format!("{:?} is no component", tag.name))),
             Ok(image) => Ok((tag.name, image)),
             Err(err) => Err(wrong(format!("{}: {err}", tag.name))),
         };

@@ -199,11 +199,11 @@ fn a_payload_that_is_none_is_refused() {
         said(json!({"kind": "Pod", "metadata": {"name": "x"}, "spec": {"tags": []}}))
             .contains("not an ImageStream")
     );
+    let odd = json!({"name": "../x", "from": {"name": "a.io/b:1"}});
+    let stream = |tag: &serde_json::Value| json!({"kind": "ImageStream", "metadata": {"name": "x"}, "spec": {"tags": [tag]}});
+    assert!(said(stream(&odd)).contains("\"../x\" is no component"));
     let tag = json!({"name": "cli", "from": {"name": "x"}});
-    assert!(
-        said(json!({"kind": "ImageStream", "metadata": {"name": "x"}, "spec": {"tags": [tag]}}))
-            .contains("cli: x")
-    );
+    assert!(said(stream(&tag)).contains("cli: x"));
 }
 
 #[test]

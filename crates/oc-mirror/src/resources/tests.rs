@@ -197,7 +197,7 @@ fn names_of_catalogs_are_ones_that_a_cluster_takes() {
         files.into_keys().last().unwrap()
     };
     assert_eq!(named(&format!("a.io/i@sha256:{HEX}")), "cs-i-sha256-t.yaml");
-    assert_eq!(named("a.io/My.Index_x:V1.2-long-enough"), "cs-my-index-x-v1-2-long-en.yaml");
+    assert_eq!(named("a.io/my.index_x:V1.2-long-enough"), "cs-my-index-x-v1-2-long-en.yaml");
     assert_eq!(named("a.io/i:v1.2.3-rc.1-"), "cs-i-v1-2-3-rc-1.yaml");
     assert!(named(&format!("a.io/{}:v1", "x".repeat(100))).len() <= 63 + ".yaml".len());
 }

@@ -1,0 +1,96 @@
+//! Fuzz targets: what must hold for any bytes whatever. See `fuzz/` and `airlift-fuzzkit`.
+
+use std::path::Component;
+
+use crate::mapping::{Mode, Routes};
+use crate::{
+    Filtered, Graph, Graphs, ImageName, ImageSet, Item, Payload, Workspace, choose, filter_tag,
+    mapping, read_delete_list,
+};
+
+const REGISTRY: &str = "reg.example/ns";
+
+/// A configuration, or a list to delete by: mistakes have lines of the text, what is wanted goes to the one registry
+/// on a line of its own, and a list deletes nowhere else.
+pub fn image_set(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(items) = read_delete_list(text, REGISTRY) {
+        assert!(
+            items.iter().all(|item| item.reference.repository().starts_with("reg.example/ns/"))
+        );
+    }
+    match ImageSet::parse(text) {
+        Ok(set) => is_mirrored_to_one_place(&set),
+        Err(err) => {
+            let lines = text.split(['\n', '\r']).count() as u64;
+            assert!(!err.mistakes.is_empty());
+            assert!(err.mistakes.iter().all(|mistake| mistake.line <= lines), "{err} of {lines}");
+        }
+    }
+}
+
+fn is_mirrored_to_one_place(set: &ImageSet) {
+    if let Ok(translation) = set.translate("fuzz") {
+        assert!(translation.stack.images.len() <= set.additional_images.len());
+        assert!(translation.stack.finders.len() >= set.operators.len());
+    }
+    let filtered = |operator| Filtered { tag: filter_tag(operator, None), digest: None };
+    let catalogs = set.operators.iter().map(|operator| operator.item(filtered(operator)));
+    let images = set.additional_images.iter().map(crate::AdditionalImage::item);
+    let items: Vec<Item> = catalogs.chain(images).collect();
+    let routes = Routes {
+        mode: Mode::DiskToMirror,
+        cache: "localhost:55000".to_owned(),
+        registry: REGISTRY.to_owned(),
+        max_nested_paths: None,
+    };
+    let (copies, blocked) = set.copies(&items, &routes);
+    assert!(copies.len() + blocked.len() <= items.len());
+    assert_eq!(mapping(&copies).lines().count(), copies.len());
+    assert!(copies.iter().all(|it| it.destination.starts_with("docker://reg.example/ns/")));
+    let workspace = Workspace::below("/root".as_ref());
+    for channel in &set.platform.channels {
+        for architecture in &set.platform.architectures {
+            stays_within(&workspace.graph(architecture, &channel.name));
+        }
+    }
+}
+
+fn stays_within(path: &std::path::Path) {
+    assert!(path.starts_with("/root"), "{}", path.display());
+    assert!(!path.components().any(|part| part == Component::ParentDir), "{}", path.display());
+}
+
+/// A release's images, or the graph of a channel: what is chosen is in the graph, and names stay in their folders.
+pub fn release(data: &[u8]) {
+    let workspace = Workspace::below("/root".as_ref());
+    let wish = ImageSet::parse(
+        "{kind: ImageSetConfiguration, mirror: {platform: {channels: [{name: c, full: true}]}}}",
+    );
+    if let (Ok(graph), Ok(set)) = (Graph::parse(data), wish) {
+        let graphs = Graphs::from([("c".to_owned(), graph)]);
+        let chosen = choose(&set.platform, "amd64", &graphs).map(|(releases, _)| releases);
+        for release in chosen.unwrap_or_default() {
+            stays_within(&workspace.release_manifests(&release.image));
+        }
+    }
+    if let Ok(payload) = Payload::parse(data) {
+        let release = ImageName::parse("a.io/release:v1").expect("it is a name");
+        assert_eq!(payload.items(&release).len(), payload.components.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airlift_fuzzkit::check;
+
+    #[test]
+    fn any_configuration_is_read_or_refused() {
+        check("image_set", super::image_set);
+    }
+
+    #[test]
+    fn any_graph_or_payload_is_read_or_refused() {
+        check("release", super::release);
+    }
+}
