@@ -57,6 +57,7 @@ mod tests {
         assert!(blocked.blocks("docker://a.io/b:v1", "docker://r/ns/b:v1").is_some());
         assert_eq!(blocked.blocks("docker://a.io/b:v1", "docker://r/b:v1"), None);
         assert_eq!(blocked.blocks("a.io/b:v1", "docker://r/ns/b:v12"), None);
+        assert_eq!(blocked.blocks("a.io/b:v1", "docker://r/ns/b:v\u{663}"), None);
     }
 
     #[test]

@@ -235,6 +235,13 @@ kind: DeleteImageList
     }
 
     #[test]
+    fn a_registry_whose_name_is_longer_is_another_one() {
+        let list = delete_list(&copies()[3..4], Signatures::Keep);
+        assert!(read_delete_list(&list, "reg:5000/n").is_err(), "{list}");
+        assert_eq!(read_delete_list(&list, "reg:5000").unwrap().len(), 1);
+    }
+
+    #[test]
     fn what_is_no_list_is_refused() {
         let said = |text: &str| read_delete_list(text, "r").unwrap_err().to_string();
         assert!(said("kind: Pod").contains("line 1: it is of kind `Pod`"));
