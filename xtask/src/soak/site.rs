@@ -104,6 +104,7 @@ impl Site {
         args: &[&str],
         excused: &[i32],
     ) -> Result<bool> {
+        let mut last = String::new();
         for _ in 0..MAX_RUNS {
             let ran = if dice.once_in(3) {
                 self.run_for(Duration::from_millis(dice.below(MAX_LIFE_MS)), args)?
@@ -113,14 +114,18 @@ impl Site {
             match ran.code {
                 Some(0) => return Ok(true),
                 None => self.count("kills", 1),
-                Some(code) if excused.contains(&code) => self.count("refusals", 1),
+                Some(code) if excused.contains(&code) => {
+                    self.count("refusals", 1);
+                    last = ran.to_string();
+                }
                 Some(_) => return Err(unexpected(args, &ran)),
             }
             if self.is_stopped() {
                 return Ok(false);
             }
         }
-        Err(format!("`airlift {}` was not done after {MAX_RUNS} runs", args.join(" ")).into())
+        let words = args.join(" ");
+        Err(format!("`airlift {words}` was not done after {MAX_RUNS} runs, lastly:\n{last}").into())
     }
 
     /// Runs airlift, which must end with one of `codes`.
