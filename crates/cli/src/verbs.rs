@@ -8,6 +8,7 @@ use crate::app::{App, Exit};
 mod bundle;
 mod completions;
 mod demo;
+mod export;
 mod fetch;
 mod fsck;
 mod gc;
@@ -30,6 +31,7 @@ pub(crate) enum Verb {
     Resolve(resolve::Args),
     Tree(tree::Args),
     Why(why::Args),
+    Export(export::Args),
     Fetch(fetch::Args),
     Bundle(bundle::Args),
     Land(land::Args),
@@ -53,6 +55,7 @@ impl Verb {
             Self::Resolve(args) => resolve::run(args, app).await,
             Self::Tree(args) => tree::run(&args, app),
             Self::Why(args) => why::run(&args, app),
+            Self::Export(args) => export::run(&args, app),
             Self::Fetch(args) => fetch::run(args, app).await,
             Self::Bundle(args) => bundle::run(args, app).await,
             Self::Verify(args) => verify::run(args, app).await,

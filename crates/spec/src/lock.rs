@@ -95,6 +95,18 @@ pub enum Kind {
     Chart,
 }
 
+impl Kind {
+    /// Its name, as the lock writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Bundle => "bundle",
+            Self::Catalog => "catalog",
+            Self::Chart => "chart",
+        }
+    }
+}
+
 /// What is kept of a package of a catalog.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

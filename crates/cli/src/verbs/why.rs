@@ -105,6 +105,17 @@ fn parent<'a>(lock: &'a Lock, because: &Because, above: &[String]) -> Option<&'a
     lock.artifacts.iter().find(|artifact| is_new && artifact.reference.to_string() == because.from)
 }
 
+/// What stands before the name of where a reason comes from.
+pub(super) fn words(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Declared => "declared by",
+        Evidence::Rendered => "rendered from",
+        Evidence::Referenced => "referenced by",
+        Evidence::Observed => "observed in",
+        Evidence::Known => "known from",
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Why<'a> {
     stack: &'a str,
@@ -153,18 +164,11 @@ impl Reasons<'_> {
 
 impl Reason {
     fn tree(&self, stack: &str) -> Tree {
-        let evidence = match self.evidence {
-            Evidence::Declared => "declared by",
-            Evidence::Rendered => "rendered from",
-            Evidence::Referenced => "referenced by",
-            Evidence::Observed => "observed in",
-            Evidence::Known => "known from",
-        };
         let place = match self.path.as_str() {
             "" => format!(" in stack {stack}"),
             path => format!(" at {path}"),
         };
         let children = self.because.iter().map(|reason| reason.tree(stack)).collect();
-        Tree { label: format!("{evidence} `{}`{place}", self.from), children }
+        Tree { label: format!("{} `{}`{place}", words(self.evidence), self.from), children }
     }
 }

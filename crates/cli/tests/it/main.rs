@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod crowd;
+mod export;
 mod far;
 mod local;
 mod near;

@@ -1,0 +1,174 @@
+use std::path::{Path, PathBuf};
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::verbs::export::sample;
+
+fn registry() -> RegistryPlace {
+    "mirror.internal:5000/far".parse().unwrap()
+}
+
+fn exported(lock: &Lock) -> String {
+    let objects = objects(lock, &registry(), Layout::Host).unwrap();
+    let objects = objects.iter().map(|object| format!("# {}\n{}", object.file, object.text));
+    objects.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn a_catalog_is_offered_under_the_name_that_subscriptions_expect() {
+    assert_snapshot!(exported(&sample::lock()), @r"
+    # catalogsource-redhat-operators.yaml
+    ---
+    apiVersion: operators.coreos.com/v1alpha1
+    kind: CatalogSource
+    metadata:
+      name: redhat-operators
+      namespace: openshift-marketplace
+    spec:
+      displayName: redhat-operators
+      grpcPodConfig:
+        extractContent:
+          catalogDir: /configs
+      image: mirror.internal:5000/far/registry.redhat.io/redhat/redhat-operator-index@sha256:32ee39659d1db75980ff1981b7bd51fec8557ed6c8b5e44a375229460fa1a6fd
+      sourceType: grpc
+    # clustercatalog-redhat-operators.yaml
+    ---
+    apiVersion: olm.operatorframework.io/v1
+    kind: ClusterCatalog
+    metadata:
+      name: redhat-operators
+    spec:
+      source:
+        image:
+          ref: mirror.internal:5000/far/registry.redhat.io/redhat/redhat-operator-index@sha256:32ee39659d1db75980ff1981b7bd51fec8557ed6c8b5e44a375229460fa1a6fd
+        type: Image
+    ");
+}
+
+#[track_caller]
+fn check(references: &[&str], names: &[&str]) {
+    let catalogs: Vec<Artifact> = references.iter().map(|it| sample::catalog(it)).collect();
+    let found = named(&catalogs.iter().collect::<Vec<_>>());
+    let found: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(found, names);
+}
+
+#[test]
+fn names_are_those_of_the_stock_catalogs() {
+    let hosts = "registry.redhat.io/redhat";
+    for (index, name) in [
+        ("redhat-operator-index", "redhat-operators"),
+        ("certified-operator-index", "certified-operators"),
+        ("community-operator-index", "community-operators"),
+        ("redhat-marketplace-index", "redhat-marketplace"),
+    ] {
+        check(&[&format!("{hosts}/{index}:v4.20")], &[name]);
+    }
+    check(&["quay.io/operatorhubio/catalog:latest"], &["catalog"]);
+    check(&["quay.io/org/My_Catalog.v2:1".to_lowercase().as_str()], &["my-catalog-v2"]);
+    check(&["quay.io/org/3scale-index:1"], &["catalog-3scale"]);
+}
+
+#[test]
+fn catalogs_of_one_name_are_told_apart_by_their_tags_and_then_by_a_hash() {
+    check(&["a.io/x-index:v4.19", "a.io/x-index:v4.20"], &["x-v4-19", "x-v4-20"]);
+    check(&["a.io/x-index:1", "b.io/x-index:1"], &["x-0af4ce31", "x-5c10b485"]);
+    // The first cannot be `x-v1`: the last could be called so as well.
+    check(
+        &["a.io/x-index:v1", "a.io/x-index:v2", "a.io/x-v1:1"],
+        &["x-c96703d6", "x-v1-1", "x-v2"],
+    );
+}
+
+#[test]
+fn the_longest_name_is_a_label() {
+    let long = format!("a.io/{}-index:{}", "x".repeat(100), "9".repeat(100));
+    let [plain, tagged, ..] = forms(&sample::catalog(&long));
+    assert_eq!((plain.len(), tagged.len()), (63, 63));
+    assert!(tagged.ends_with("xx-9999999999999999999999999999999"), "{tagged}");
+}
+
+#[test]
+fn what_is_not_pinned_or_not_there_is_an_error() {
+    let refused = |lock: &Lock| objects(lock, &registry(), Layout::Host).unwrap_err().to_string();
+    let mut lock = Lock::new("demo");
+    assert_snapshot!(refused(&lock), @"the lock of `demo` holds no catalog");
+    lock.artifacts = vec![Artifact { digest: None, ..sample::catalog("a.io/x-index:1") }];
+    assert_snapshot!(refused(&lock), @"`a.io/x-index:1` is not pinned");
+}
+
+#[test]
+fn two_that_would_be_one_on_the_far_side_are_an_error() {
+    let mut lock = Lock::new("demo");
+    lock.artifacts = ["a.io/x-index:1", "b.io/x-index:1"].map(sample::catalog).to_vec();
+    assert!(objects(&lock, &registry(), Layout::OcMirror).is_err());
+    assert!(objects(&lock, &registry(), Layout::Host).is_ok());
+}
+
+/// The schema of a CRD of the real inputs, which lie beside the checkout and are no part of it.
+#[expect(clippy::disallowed_methods, reason = "tests are configured from outside")]
+fn schema(file: &str, crd: &str, version: &str) -> Option<Value> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let beside = above.map(|folder| folder.join("shared/data")).find(|folder| folder.is_dir());
+    let data = std::env::var_os("AIRLIFT_DATA").map(PathBuf::from).or(beside);
+    let Some(file) = data.map(|data| data.join(file)).filter(|file| file.exists()) else {
+        eprintln!("SKIPPED: {file} is not here");
+        return None;
+    };
+    let text = fs_err::read_to_string(file).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let crd = documents.iter().find(|it| it["metadata"]["name"] == crd).unwrap();
+    let mut versions = crd["spec"]["versions"].as_array().unwrap().iter();
+    let version = versions.find(|it| it["name"] == version).unwrap();
+    Some(version["schema"]["openAPIV3Schema"].clone())
+}
+
+/// What a cluster would refuse in `value`, or drop without a word.
+fn mistakes(value: &Value, schema: &Value, place: &str) -> Vec<String> {
+    let texts = |key: &str| schema[key].as_array().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    let kind = match value {
+        Value::Object(_) => "object",
+        Value::String(_) => "string",
+        other => panic!("{place}: {other}"),
+    };
+    if schema["type"] != kind {
+        found.push(format!("{place} is no {}", schema["type"]));
+    }
+    if !texts("enum").is_empty() && !texts("enum").contains(value) {
+        found.push(format!("{place} is {value}"));
+    }
+    let fields = value.as_object().cloned().unwrap_or_default();
+    let missing =
+        texts("required").into_iter().filter(|it| !fields.contains_key(it.as_str().unwrap()));
+    found.extend(missing.map(|name| format!("{place}.{name} is missing")));
+    let known = schema["properties"].as_object().cloned().unwrap_or_default();
+    // The schema of metadata is Kubernetes' own.
+    for (name, below) in fields.iter().filter(|_| !known.is_empty()) {
+        let place = format!("{place}.{name}");
+        match known.get(name) {
+            Some(schema) => found.extend(mistakes(below, schema, &place)),
+            None => found.push(format!("{place} is not known")),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_real_crds_take_what_is_exported() {
+    let olm = "crds/olm/crds/operators.coreos.com_catalogsources.yaml";
+    let v0 = schema(olm, "catalogsources.operators.coreos.com", "v1alpha1");
+    let v1 = "crds/olmv1/manifests/standard.yaml";
+    let v1 = schema(v1, "clustercatalogs.olm.operatorframework.io", "v1");
+    let (Some(v0), Some(v1)) = (v0, v1) else { return };
+    let objects = objects(&sample::lock(), &registry(), Layout::Host).unwrap();
+    for (object, schema) in objects.iter().zip([&v0, &v1]) {
+        let value: Value = serde_saphyr::from_str(&object.text).unwrap();
+        assert_eq!(mistakes(&value, schema, "object"), Vec::<String>::new(), "{}", object.text);
+        let mut wrong = value.clone();
+        wrong["spec"]["sourcetype"] = json!("grpc");
+        wrong["spec"]["secrets"] = json!({});
+        assert!(mistakes(&wrong, schema, "object").len() >= 2, "{}", object.text);
+    }
+}
