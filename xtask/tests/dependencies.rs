@@ -35,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "airlift-cli",
         &[
             "airlift-spec",
+            "airlift-oc-mirror",
             "airlift-store",
             "airlift-registry",
             "airlift-bundle",
