@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_scan::knowledge::{Knowledge, Product, Version};
+use airlift_scan::knowledge::{Gap, Knowledge, Product, Version};
 use airlift_scan::{Evidence, documents, scan};
 use serde_json::Value;
 
@@ -87,8 +87,10 @@ fn the_plan_of_every_published_release_holds_all_that_its_page_and_its_bundle_li
             Some(_) => wanted.extend(release.related.iter().cloned().map(tag)),
             None => without_catalog += 1,
         }
+        // An image of a release that is known may be in doubt, but not all that it needs.
         let gaps = knowledge.about(&rhods(), &release.version).gaps;
-        assert_eq!(gaps, [], "{}", release.version);
+        let is_of_one = |gap: &Gap| gap.message.starts_with("it needs an image of");
+        assert!(gaps.iter().all(is_of_one), "{}: {gaps:?}", release.version);
     }
     println!("{} releases, {without_catalog} of them in no catalog here", releases.len());
     assert_eq!(measure("rhoai, all releases", &planned, &wanted).missed, Vec::<String>::new());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_catalog::{
     Addition, Bundle, Catalog, Choice, Filtered, Mode, Offer, Wanted, filter, validate,
 };
-use airlift_scan::knowledge::{Advice, Knowledge, Product, Version};
+use airlift_scan::knowledge::{Advice, EnvAlias, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Rules, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
@@ -176,6 +176,27 @@ async fn depend(works: &mut [&mut Work<'_>], mode: Dependencies) {
             works[0].findings.push(finding);
         }
     }
+}
+
+/// What a program misses that reads a variable which nobody sets, and what helps.
+fn unset(alias: &EnvAlias) -> String {
+    let EnvAlias { reads, sets, fallback, origin } = alias;
+    let takes = match fallback {
+        Some(fallback) => format!(", and takes `{fallback}`, which is carried"),
+        None => String::new(),
+    };
+    let remedy = match sets {
+        Some(sets) => {
+            format!("set it in `spec.config.env` of the Subscription to what `{sets}` has")
+        }
+        None => {
+            "set it in `spec.config.env` of the Subscription, if you use what needs it".to_owned()
+        }
+    };
+    format!(
+        "it reads `{reads}`, which its bundle does not set{takes}; {remedy} ({})",
+        origin.source
+    )
 }
 
 fn requires_others(bundle: &Bundle) -> bool {
@@ -367,6 +388,9 @@ impl<'a> Gathered<'a> {
                 dependency.origin.source
             );
             self.say(Finding::warning("undeclared-dependency", &bundle.name, message));
+        }
+        for alias in &advice.env_aliases {
+            self.say(Finding::warning("unset-variable", &bundle.name, unset(alias)));
         }
         advice.gaps.iter().for_each(|gap| self.say(gap.finding()));
     }
