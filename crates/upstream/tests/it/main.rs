@@ -8,4 +8,5 @@ mod fetch;
 mod find;
 mod local;
 mod resolve;
+mod truth;
 mod world;
