@@ -20,7 +20,9 @@ mod yaml;
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
 pub use kustomize::{Kustomize, KustomizeError, Remote, remotes};
-pub use render::{Helm, Image, Images, RenderError, RenderOptions, Rendered, Renderer};
+pub use render::{
+    FieldPath, Helm, Image, Images, ParsePathError, RenderError, RenderOptions, Rendered, Renderer,
+};
 pub use repository::{Entry, Listing, Wanted, index};
 pub use switch::{ExploreOptions, Explored, Gated, Switch};
 pub use unrendered::Unrendered;

@@ -21,8 +21,10 @@ use crate::switch::{self, Switch};
 use crate::{Chart, ChartError};
 
 mod images;
+mod path;
 
 pub use images::{Image, Images};
+pub use path::{FieldPath, ParsePathError};
 
 /// The `helm` program of this machine.
 #[derive(Debug, Clone)]
@@ -69,6 +71,8 @@ pub struct Renderer<'a> {
     chart: &'a Chart,
     scratch: TempDir,
     package: PathBuf,
+    /// Where images stand beside where they usually do.
+    paths: Vec<FieldPath>,
     /// What was found in documents that were looked through.
     seen: Mutex<BTreeMap<Digest, Arc<Images>>>,
 }
@@ -104,6 +108,8 @@ pub enum RenderError {
     Unreadable { chart: String, source: ScanError },
     #[error(transparent)]
     Chart(ChartError),
+    #[error(transparent)]
+    Path(ParsePathError),
     #[error("cancelled")]
     Cancelled,
 }
@@ -114,6 +120,7 @@ impl Explain for RenderError {
             Self::Scratch { .. } => Class::Storage,
             Self::Cancelled => Class::Cancelled,
             Self::Chart(source) => source.class(),
+            Self::Path(source) => source.class(),
             Self::Absent { .. }
             | Self::NotHelm { .. }
             | Self::Run { .. }
@@ -131,6 +138,7 @@ impl Explain for RenderError {
             }
             Self::Refused { message, .. } => remedy(message).map(str::to_owned),
             Self::Chart(source) => source.help(),
+            Self::Path(source) => source.help(),
             _ => None,
         }
     }
@@ -177,7 +185,8 @@ impl Helm {
         let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
         let package = scratch.path().join("chart.tgz");
         fs_err::write(&package, chart.package()).map_err(failed)?;
-        Ok(Renderer { helm: self, chart, scratch, package, seen: Mutex::default() })
+        let (paths, seen) = (Vec::new(), Mutex::default());
+        Ok(Renderer { helm: self, chart, scratch, package, paths, seen })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A configuration as a stack, which the rest of airlift resolves, fetches and loads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::stack::{
@@ -25,8 +25,6 @@ const NO_HOST: &str = "localhost";
 #[derive(Debug, Clone)]
 pub struct Translation {
     pub stack: Stack,
-    /// By the key of its finder, where a chart's images stand beside where they usually do.
-    pub image_paths: BTreeMap<String, Vec<String>>,
     /// Every chart of these is wanted; [`ChartRepository::finder`] makes a source of each that its index has.
     pub whole_repositories: Vec<ChartRepository>,
 }
@@ -40,13 +38,7 @@ impl ImageSet {
         let images = once_each(images.collect::<Result<_, _>>()?);
         let finders = self.operators.iter().map(catalog_finder);
         let mut finders = finders.collect::<Result<Vec<Finder>, _>>()?;
-        let charts = self.helm.finders();
-        let image_paths = charts
-            .iter()
-            .filter(|(_, chart)| !chart.image_paths.is_empty())
-            .map(|(finder, chart)| (finder.key(), chart.image_paths.clone()))
-            .collect();
-        finders.extend(charts.into_iter().map(|(finder, _)| finder));
+        finders.extend(self.helm.finders());
         let stack = Stack {
             name: name.to_owned(),
             platforms: Platforms::All,
@@ -54,7 +46,7 @@ impl ImageSet {
             finders,
             exclude: Vec::new(),
         };
-        Ok(Translation { stack, image_paths, whole_repositories: self.helm.whole() })
+        Ok(Translation { stack, whole_repositories: self.helm.whole() })
     }
 }
 
@@ -160,12 +152,11 @@ fn channel(wanted: &Channel) -> ChannelWish {
 }
 
 impl Helm {
-    fn finders(&self) -> Vec<(Finder, &Chart)> {
-        let listed = self.repositories.iter().flat_map(|repository| {
-            repository.charts.iter().map(move |chart| (repository.finder(chart), chart))
-        });
-        let local = self.local.iter().map(|chart| (local_finder(chart), chart));
-        listed.chain(local).collect()
+    fn finders(&self) -> Vec<Finder> {
+        let of = |repository: &ChartRepository| -> Vec<Finder> {
+            repository.charts.iter().map(|chart| repository.finder(chart)).collect()
+        };
+        self.repositories.iter().flat_map(of).chain(self.local.iter().map(local_finder)).collect()
     }
 
     fn whole(&self) -> Vec<ChartRepository> {
@@ -203,6 +194,7 @@ fn chart_finder(written: String, place: ChartPlace, chart: &Chart) -> Finder {
         kube_version: None,
         api_versions: Vec::new(),
         switches: Switches::Ignore,
+        image_paths: chart.image_paths.clone(),
     });
     Finder { written, line: chart.line, kind, own_platforms: platforms(&chart.platforms) }
 }

@@ -1,13 +1,14 @@
 //! The images in what a chart renders to.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use airlift_scan::{Document, Doubt, Evidence, Found, Remark, ScanError, documents, scan};
 use airlift_spec::{Ctx, Digest, Reference};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::path::FieldPath;
 use super::{RenderError, RenderOptions, Rendered, Renderer};
 use crate::process;
 
@@ -51,6 +52,12 @@ impl Images {
 }
 
 impl Renderer<'_> {
+    /// The same chart, in whose objects every text that `paths` lead to is an image as well.
+    #[must_use]
+    pub fn looking_at(self, paths: Vec<FieldPath>) -> Self {
+        Self { paths, seen: Mutex::default(), ..self }
+    }
+
     /// Finds the images in what was rendered.
     pub fn images(&self, rendered: &Rendered, ctx: &Ctx) -> Result<Images, RenderError> {
         let mut all = Images::default();
@@ -70,7 +77,7 @@ impl Renderer<'_> {
         let template = part.lines().find_map(|line| line.strip_prefix("# Source: "));
         let mut images = Images::default();
         for document in self.documents(part, ctx)? {
-            look(document, template, &mut images);
+            look(document, template, &self.paths, &mut images);
         }
         let images = Arc::new(images);
         seen().insert(key, Arc::clone(&images));
@@ -117,9 +124,16 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split("\n---\n").filter(|part| !part.trim().is_empty())
 }
 
-fn look(document: Document, template: Option<&str>, images: &mut Images) {
+fn look(document: Document, template: Option<&str>, paths: &[FieldPath], images: &mut Images) {
     let hook = hook(&document.object);
-    let found = scan(&document.object);
+    let mut found = scan(&document.object);
+    for path in paths {
+        let texts = path.texts(&document.object).into_iter();
+        let named: Vec<Found> = texts.filter_map(|text| named(path, text)).collect();
+        let is_new = |it: &Found| !found.images.iter().any(|known| known.image == it.image);
+        let named: Vec<Found> = named.into_iter().filter(is_new).collect();
+        found.images.extend(named);
+    }
     let image = |found: Found| Image {
         reference: found.reference,
         written: found.image,
@@ -131,6 +145,13 @@ fn look(document: Document, template: Option<&str>, images: &mut Images) {
     images.images.extend(found.images.into_iter().map(image));
     images.doubts.extend(found.doubts);
     images.remarks.extend(document.remarks);
+}
+
+/// What somebody says is an image, where it can be one.
+fn named(path: &FieldPath, text: &str) -> Option<Found> {
+    let reference = text.parse().ok()?;
+    let path = path.written().to_owned();
+    Some(Found { reference, image: text.to_owned(), path, evidence: Evidence::Field })
 }
 
 fn hook(object: &Value) -> Option<String> {

@@ -56,6 +56,29 @@ fn hooks_tests_and_crds_are_rendered_and_named() {
 }
 
 #[test]
+fn images_are_also_where_somebody_says_that_they_are() {
+    let helm = helm!();
+    let own = "kind: Engine\nmetadata: {name: e}\nspec: {runtimes: [{from: 'reg.io/r:1'}, {from: 'not one'}]}\n";
+    let chart = chart(&[
+        ("templates/pod.yaml", POD),
+        ("templates/e.yaml", own),
+        ("values.yaml", "image: reg.io/a"),
+    ]);
+    let paths = ["{.spec.runtimes[*].from}", "{.spec.containers[*].image}"];
+    let ready = helm.prepare(&chart).unwrap();
+    let plain = ready.render(&RenderOptions::default(), &Ctx::default()).unwrap();
+    let found = |ready: &airlift_helm::Renderer| {
+        let images = ready.images(&plain, &Ctx::default()).unwrap().images;
+        let mut names: Vec<_> = images.into_iter().map(|image| image.written).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(found(&ready), ["reg.io/a:4.5"]);
+    let looking = ready.looking_at(paths.map(|path| path.parse().unwrap()).into());
+    assert_eq!(found(&looking), ["reg.io/a:4.5", "reg.io/r:1"]);
+}
+
+#[test]
 fn charts_see_the_version_and_the_apis_that_they_are_told() {
     let _ = helm!();
     let template = "a: {{ .Capabilities.KubeVersion.Version }}\nb: {{ .Capabilities.APIVersions.Has \"x/v1\" }}\n";

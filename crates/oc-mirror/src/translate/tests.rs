@@ -91,7 +91,7 @@ fn charts_come_with_the_further_places_of_their_images() {
     );
     assert_eq!(chart(&finders[0]).version.as_deref(), Some("1.0.0"));
     assert_eq!(chart(&finders[0]).switches, Switches::Ignore);
-    assert_eq!(translation.image_paths["chart: r/c 1.0.0"], ["{.spec.x}"]);
+    assert_eq!(chart(&finders[0]).image_paths, ["{.spec.x}"]);
     assert_eq!(translation.whole_repositories[0].url, "https://all.example");
     assert_eq!(finders[2].platforms(&translation.stack).to_string(), "linux/amd64");
 }

@@ -143,6 +143,9 @@ pub struct ChartSource {
     pub kube_version: Option<String>,
     pub api_versions: Vec<String>,
     pub switches: Switches,
+    /// Where objects have images beside where they usually do, like `{.spec.runtimes[*].from}`. No stack file says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_paths: Vec<String>,
 }
 
 /// Where a chart comes from.

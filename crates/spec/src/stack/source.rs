@@ -202,6 +202,7 @@ impl SourceWire {
             kube_version: self.kube_version.map(|it| it.value),
             api_versions: self.api_versions.map(|it| it.value).unwrap_or_default(),
             switches: self.switches.map(|it| it.value).unwrap_or_default(),
+            image_paths: Vec::new(),
         });
         Ok(Finder {
             written,

@@ -81,6 +81,7 @@ struct Render {
     /// Further renders, each with more values files.
     variants: Vec<RenderOptions>,
     switches: Switches,
+    image_paths: Vec<String>,
 }
 
 /// What the renders show.
@@ -115,11 +116,13 @@ impl Render {
             ..options.clone()
         };
         let variants = wanted.variants.iter().map(variant).collect();
-        Self { options, variants, switches: wanted.switches }
+        let image_paths = wanted.image_paths.clone();
+        Self { options, variants, switches: wanted.switches, image_paths }
     }
 
     fn run(&self, helm: &Helm, chart: &Chart, ctx: &Ctx) -> Result<Found, RenderError> {
-        let renderer = helm.prepare(chart)?;
+        let paths = self.image_paths.iter().map(|path| path.parse().map_err(RenderError::Path));
+        let renderer = helm.prepare(chart)?.looking_at(paths.collect::<Result<_, _>>()?);
         let limits = ExploreOptions::default();
         let mut found = Found::default();
         if self.switches == Switches::Ignore {
