@@ -74,18 +74,25 @@ struct Accepted {
     /// Checked, and else without effect
     #[arg(long, value_name = "yyyy-MM-dd", hide = true)]
     since: Option<String>,
+    /// Checked, and else without effect: see `-v`
     #[arg(long, default_value = "info", hide = true)]
     log_level: String,
+    /// Checked, and else without effect
     #[arg(long, default_value_t = 5, hide = true)]
     parallel_layers: u32,
+    /// Without effect: silence ends a transfer, not its length
     #[arg(long, hide = true)]
     image_timeout: Option<String>,
+    /// Without effect: what can be tried again is
     #[arg(long, hide = true)]
     retry_times: Option<u32>,
+    /// Without effect
     #[arg(long, hide = true)]
     retry_delay: Option<String>,
+    /// Without effect: volumes are never larger than asked for
     #[arg(long, hide = true)]
     strict_archive: bool,
+    /// Without effect: signatures travel with what they sign
     #[arg(long, hide = true)]
     remove_signatures: bool,
 }
