@@ -10,7 +10,7 @@ use airlift_catalog::{
 };
 use airlift_scan::knowledge::{Advice, EnvAlias, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
-use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Rules, Stack};
+use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Place, Rules, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
 use futures::StreamExt as _;
 
@@ -84,6 +84,17 @@ impl<'a> Work<'a> {
         Ok(Self { wanted, finder, opened, catalog, choice, additions: Vec::new(), findings })
     }
 
+    /// Whether the catalog is carried as it is: what signs it stays true.
+    fn is_untouched(&self) -> bool {
+        let whole = self.wanted.selection.packages.is_empty() && self.wanted.selection.full;
+        match &self.wanted.place {
+            Place::Image(written) => {
+                whole && written.parse().ok().as_ref() == Some(&self.wanted.reference)
+            }
+            Place::Path(_) | Place::Url(_) => false,
+        }
+    }
+
     fn offer(&self) -> Offer<'_> {
         let name = self.finder.written.clone();
         Offer { name, catalog: &self.catalog, choice: self.choice.clone() }
@@ -103,7 +114,7 @@ impl<'a> Work<'a> {
         options: &ResolveOptions,
         ctx: &Ctx,
     ) -> Result<Discovery, UpstreamError> {
-        let asked = self.choice.clone();
+        let (asked, is_untouched) = (self.choice.clone(), self.is_untouched());
         self.findings.extend(self.choice.servable());
         // oc-mirror carries the images of bundles that no channel has, too.
         let outside = (self.wanted.rules == Rules::OcMirror && asked != self.choice)
@@ -113,15 +124,22 @@ impl<'a> Work<'a> {
         let key = self.finder.key();
         let declared =
             Because { from: key.clone(), path: String::new(), evidence: Evidence::Declared };
-        let labelled = Artifact {
-            from: Some(self.opened.from),
-            kept: catalogs::locked(&self.choice),
-            because: vec![declared],
-            ..Artifact::new(Kind::Catalog, self.wanted.reference.clone())
-        };
-        let made = made::catalog(&kept, labelled, upstream).await?;
-        let parent = made.reference.to_string();
-        let mut gathered = Gathered::new(parent, self.finder.platforms(stack), &key);
+        let reference = self.wanted.reference.clone();
+        let platforms = self.finder.platforms(stack);
+        let mut gathered = Gathered::new(reference.to_string(), platforms, &key);
+        let mut made = Vec::new();
+        if is_untouched {
+            let want = Want::image(reference, platforms.clone());
+            gathered.add(Want { kind: Kind::Catalog, ..want }, declared);
+        } else {
+            let labelled = Artifact {
+                from: Some(self.opened.from),
+                kept: catalogs::locked(&self.choice),
+                because: vec![declared],
+                ..Artifact::new(Kind::Catalog, reference)
+            };
+            made.push(made::catalog(&kept, labelled, upstream).await?);
+        }
         gathered.listed(outside.as_ref().unwrap_or(&kept), &self.additions);
         if self.wanted.rules == Rules::Own {
             gathered.besides(&kept, &packages_of(stack));
@@ -418,11 +436,11 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    fn into_discovery(self, made: Artifact) -> Discovery {
+    fn into_discovery(self, made: Vec<Artifact>) -> Discovery {
         Discovery {
             source: None,
             wants: self.wants.into_values().collect(),
-            made: vec![made],
+            made,
             findings: self.findings,
         }
     }

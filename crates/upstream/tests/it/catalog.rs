@@ -159,6 +159,26 @@ async fn a_catalog_in_a_registry_is_read_through_all_its_layers() {
     assert!(world.registry.requests().is_empty());
 }
 
+/// Its signature stays true.
+#[tokio::test]
+async fn a_whole_catalog_is_carried_as_it_is() {
+    let world = world();
+    let host = world.registry.host();
+    let image = Image {
+        layers: vec![Layer::gzip(&[File::new("configs/catalog.yaml", text(&host))])],
+        labels: [(ROOT_LABEL.to_owned(), "/configs".to_owned())].into(),
+        ..Image::default()
+    };
+    let image = image.build();
+    world.registry.put("catalogs/index", "v4.20", &image);
+    let source = format!("catalog: '{host}/catalogs/index:v4.20', full: true");
+    let text = format!("version: 1\nname: demo\nsources: [{{{source}}}]\n");
+    let lock = world.lock(&airlift_spec::stack::parse(&text).unwrap()).await;
+    assert_eq!(catalog_of(&lock).digest, Some(image.root.digest));
+    assert_eq!(catalog_of(&lock).from, None);
+    assert_eq!(bundles(&lock).len(), 6);
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_an_error_with_what_is_meant_perhaps() {
     let world = world();
