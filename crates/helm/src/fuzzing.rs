@@ -1,6 +1,6 @@
 //! Fuzz targets: what must hold for any bytes whatever. See `fuzz/` and `airlift-fuzzkit`.
 
-use crate::{Chart, Constraint, Listing, Wanted, index, switch, version};
+use crate::{Chart, Constraint, Listed, Listing, Wanted, index, switch, version};
 
 /// A package: what is read packs to a chart that is the same.
 pub fn chart_package(data: &[u8]) {
@@ -18,7 +18,7 @@ pub fn chart_package(data: &[u8]) {
     if let Ok(values) = chart.all_values() {
         drop(chart.unrendered(&values));
     }
-    let text = index(&[(&chart, "app.tgz".to_owned())]);
+    let text = index(&[Listed::of(&chart, chart.file_name())]);
     let listing = Listing::read(text.as_bytes(), "index.yaml", &chart.metadata.name);
     let listing = listing.expect("what we write we read");
     let wanted = Wanted::Version(chart.metadata.version.clone());

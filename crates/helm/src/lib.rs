@@ -23,7 +23,7 @@ pub use kustomize::{Kustomize, KustomizeError, Remote, remotes};
 pub use render::{
     FieldPath, Helm, Image, Images, ParsePathError, RenderError, RenderOptions, Rendered, Renderer,
 };
-pub use repository::{Entry, Listing, Wanted, index};
+pub use repository::{Entry, Listed, Listing, Wanted, index};
 pub use switch::{ExploreOptions, Explored, Gated, Switch};
 pub use unrendered::Unrendered;
 pub use version::{Constraint, parse as parse_version};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use airlift_spec::Digest;
+use airlift_spec::{Algorithm, Digest};
 use semver::Version;
 use serde_json::{Map, Value};
 
@@ -148,40 +148,64 @@ fn absolute(repository: &str, url: &str) -> String {
     if query.is_empty() || joined.contains('?') { joined } else { format!("{joined}?{query}") }
 }
 
-/// An `index.yaml` of the carried charts, each with the address at which its package is.
-pub fn index(charts: &[(&Chart, String)]) -> String {
-    let mut all: Vec<&(&Chart, String)> = charts.iter().collect();
-    all.sort_by(|(a, _), (b, _)| {
-        let key = |chart: &Chart| version::parse(&chart.metadata.version);
-        a.metadata.name.cmp(&b.metadata.name).then_with(|| key(b).cmp(&key(a)))
-    });
-    let mut text = "apiVersion: v1\nentries:\n".to_owned();
+/// A package as an index is to list it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// What its `Chart.yaml` says.
+    pub metadata: Map<String, Value>,
+    /// The digest of the package, where it is known.
+    pub digest: Option<Digest>,
+    /// The address at which the package is.
+    pub url: String,
+}
+
+impl Listed {
+    pub fn of(chart: &Chart, url: String) -> Self {
+        let digest = Some(Digest::of(&chart.package()));
+        Self { metadata: chart.metadata.all.clone(), digest, url }
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.metadata.get(name).and_then(yaml::text).unwrap_or_default()
+    }
+
+    fn entry(&self) -> Value {
+        let mut entry = self.metadata.clone();
+        // Helm reads these as texts, whatever they look like.
+        for name in ["version", "appVersion", "kubeVersion", "apiVersion", "name"] {
+            if let Some(text) = entry.get(name).and_then(yaml::text) {
+                entry.insert(name.to_owned(), Value::String(text));
+            }
+        }
+        entry.remove("digest");
+        if let Some(digest) = self.digest.filter(|it| it.algorithm() == Algorithm::Sha256) {
+            entry.insert("digest".to_owned(), Value::from(digest.hex()));
+        }
+        entry.insert("urls".to_owned(), Value::from(vec![self.url.as_str()]));
+        Value::Object(entry)
+    }
+}
+
+/// An `index.yaml` of the carried charts: the same charts give the same bytes.
+pub fn index(charts: &[Listed]) -> String {
+    let version = |chart: &Listed| version::parse(&chart.text("version"));
+    let mut all: Vec<(String, &Listed)> =
+        charts.iter().map(|chart| (chart.text("name"), chart)).collect();
+    all.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| version(other).cmp(&version(one))));
+    // Helm insists on entries, be they none.
+    let none = if all.is_empty() { " {}" } else { "" };
+    let mut text = format!("apiVersion: v1\nentries:{none}\n");
     let mut last = None;
-    for (chart, url) in all {
-        let name = chart.metadata.name.as_str();
+    for (name, chart) in &all {
         if last != Some(name) {
-            writeln!(text, "  {}:", Value::from(name)).expect("a String takes any text");
+            writeln!(text, "  {}:", Value::from(name.as_str())).expect("a String takes any text");
         }
         last = Some(name);
         // JSON is YAML, and leaves no doubt about what is a text.
-        writeln!(text, "  - {}", listed(chart, url)).expect("a String takes any text");
+        writeln!(text, "  - {}", chart.entry()).expect("a String takes any text");
     }
-    // Helm wants a time here, and the same charts have to give the same bytes.
+    // Helm wants a time here, and there is none to give.
     text + "generated: \"1970-01-01T00:00:00Z\"\n"
-}
-
-fn listed(chart: &Chart, url: &str) -> Value {
-    let mut entry = chart.metadata.all.clone();
-    for name in ["version", "appVersion", "kubeVersion", "apiVersion", "name"] {
-        if let Some(text) = entry.get(name).and_then(yaml::text) {
-            entry.insert(name.to_owned(), Value::String(text));
-        }
-    }
-    let digest = Digest::of(&chart.package()).to_string();
-    let hex = digest.split_once(':').map_or(digest.as_str(), |(_, hex)| hex);
-    entry.insert("digest".to_owned(), Value::from(hex));
-    entry.insert("urls".to_owned(), Value::from(vec![url]));
-    Value::Object(entry)
 }
 
 fn entries(text: &[u8], index: &str) -> Result<Map<String, Value>, ChartError> {

@@ -96,11 +96,17 @@ fn what_is_written_can_be_read() {
         Chart::open(folder.path()).unwrap()
     };
     let [old, new] = ["1.2.0", "1.10.0"].map(package);
-    let text = index(&[(&old, "app-1.2.0.tgz".to_owned()), (&new, "app-1.10.0.tgz".to_owned())]);
+    let listed = [&old, &new].map(|chart| Listed::of(chart, chart.file_name()));
+    let text = index(&listed);
     let listing = Listing::read(text.as_bytes(), "i", "app").unwrap();
     let entry = listing.choose(&Wanted::Latest).unwrap();
     assert_eq!(entry.version, "1.10.0");
     assert_eq!(entry.app_version.as_deref(), Some("1.1"));
     assert_eq!(entry.digest, Some(Digest::of(&new.package())));
     assert_eq!(entry.addresses("https://h"), ["https://h/app-1.10.0.tgz"]);
+}
+
+#[test]
+fn an_index_of_nothing_is_one() {
+    assert!(entries(index(&[]).as_bytes(), "i").unwrap().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use airlift_helm::{Chart, RenderError, RenderOptions, index, media_type};
+use airlift_helm::{Chart, Listed, RenderError, RenderOptions, index, media_type};
 use airlift_spec::Ctx;
 use airlift_testkit::need;
 use airlift_testkit::real::{Kind, RealOptions, RealRegistry};
@@ -66,7 +66,7 @@ fn helm_reads_the_index_that_is_written() {
     let program = need!("helm");
     let runner = Runner::new().unwrap();
     let chart = chart(&[]);
-    let text = index(&[(&chart, "https://repo.test/app-1.2.3.tgz".to_owned())]);
+    let text = index(&[Listed::of(&chart, "https://repo.test/app-1.2.3.tgz".to_owned())]);
     let repositories = runner.home().join("cache/helm/repository");
     fs_err::create_dir_all(&repositories).unwrap();
     fs_err::write(repositories.join("near-index.yaml"), text).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use airlift_helm::Chart;
+use airlift_helm::{Chart, Listed};
 use airlift_spec::lock::{Artifact, Kind};
 use airlift_spec::oci::media_type::OCI_MANIFEST;
 use airlift_spec::{Descriptor, Digest, Lock, Stack};
@@ -117,7 +117,7 @@ async fn a_repository_gives_the_version_that_is_asked_for_and_a_second_run_asks_
     write_chart(&world);
     let chart = open(&world);
     let (package, url) = (chart.package().to_vec(), format!("{}/charts", world.registry.url()));
-    let index = airlift_helm::index(&[(&chart, "app-1.2.3.tgz".to_owned())]);
+    let index = airlift_helm::index(&[Listed::of(&chart, chart.file_name())]);
     world.registry.put_file("/charts/index.yaml", index);
     world.registry.put_file("/charts/app-1.2.3.tgz", package);
     let stack = stack(&format!("{{chart: app, repository: '{url}', version: ^1.2.0}}"));
@@ -135,7 +135,7 @@ async fn a_package_that_is_not_what_the_index_says_is_refused() {
     let world = world(&need!("helm"));
     write_chart(&world);
     let chart = open(&world);
-    let index = airlift_helm::index(&[(&chart, "app-1.2.3.tgz".to_owned())]);
+    let index = airlift_helm::index(&[Listed::of(&chart, chart.file_name())]);
     let mut package = chart.package().to_vec();
     package.push(0);
     world.registry.put_file("/charts/index.yaml", index);
