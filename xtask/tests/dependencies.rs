@@ -30,7 +30,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "airlift-registry",
         ],
     ),
-    ("airlift-serve", &["airlift-spec", "airlift-store", "airlift-registry", "airlift-bundle"]),
+    (
+        "airlift-serve",
+        &["airlift-spec", "airlift-helm", "airlift-store", "airlift-registry", "airlift-bundle"],
+    ),
     (
         "airlift-cli",
         &[

@@ -13,13 +13,15 @@ use airlift_registry::server::{
 };
 use airlift_spec::lock::Referrer;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
-use airlift_spec::{Descriptor, Digest, Manifest};
+use airlift_spec::{Descriptor, Digest, Lock, Manifest};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
 use crate::names::{Names, Offered};
+
+pub(crate) type Frames = BoxStream<'static, Result<Bytes, BackendError>>;
 
 /// The artifacts of some sources, as a registry. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,7 +46,7 @@ impl ContentBackend {
         Self { sources, names, pushed }
     }
 
-    async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, BackendError> {
+    pub(crate) async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, BackendError> {
         match self.size(digest).await? {
             Some(size) if size <= MAX_MANIFEST_BYTES => {
                 self.sources.read_small(digest, MAX_MANIFEST_BYTES).await.map_err(refused)
@@ -53,13 +55,23 @@ impl ContentBackend {
         }
     }
 
-    async fn size(&self, digest: &Digest) -> Result<Option<u64>, BackendError> {
+    pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, BackendError> {
         match self.sources.availability(digest).await.map_err(refused)? {
             Availability::Here { size } => Ok(Some(size)),
             Availability::Absent { volumes } => Err(BackendError::Absent { volumes }),
             Availability::LeftOut { repository } => Err(BackendError::LeftOut { repository }),
             Availability::Unknown => Ok(None),
         }
+    }
+
+    /// All bytes of a blob of this size, checked as they are read.
+    pub(crate) async fn whole(&self, digest: &Digest, size: u64) -> Result<Frames, BackendError> {
+        let frames = self.sources.read(digest, 0..size).await.map_err(refused)?;
+        Ok(frames.map(|frame| frame.map_err(refused)).boxed())
+    }
+
+    pub(crate) fn locks(&self) -> &[Lock] {
+        self.sources.locks()
     }
 
     async fn offered_manifest(
@@ -159,7 +171,7 @@ impl Backend for ContentBackend {
         _asked: &'a Asked,
         digest: &'a Digest,
         range: Range<u64>,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError>> {
+    ) -> BoxFuture<'a, Result<Frames, BackendError>> {
         async move {
             let frames = self.sources.read(digest, range).await.map_err(refused)?;
             Ok(frames.map(|frame| frame.map_err(refused)).boxed())

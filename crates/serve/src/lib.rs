@@ -1,5 +1,7 @@
-//! The far side's endpoints over a content: so far the OCI registry, with TLS of its own where none is given.
+//! The far side's endpoints over a content: the OCI registry and Helm's chart repository, with TLS of its own where
+//! none is given.
 
+pub mod charts;
 pub mod content;
 pub mod tls;
 

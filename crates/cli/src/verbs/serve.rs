@@ -6,6 +6,7 @@ use std::sync::Arc;
 use airlift_registry::server::{
     Access, AccessLog, Auth, Backend, Htpasswd, Metrics, Server, ServerOptions, StoreBackend,
 };
+use airlift_serve::charts::Charts;
 use airlift_serve::content::ContentBackend;
 use airlift_serve::tls;
 use airlift_spec::Failure;
@@ -24,8 +25,9 @@ use crate::sources::SourceArgs;
 /// Offer bundles, a store or a registry as an OCI registry
 ///
 /// Starts at once, whatever the size: nothing is unpacked, and blobs are read where they lie. An image answers to
-/// its full name (`quay.io/org/app`), to containerd's `?ns=`, and to its bare path where that is unique. Prints
-/// its address on stdout when it is ready, and stops after finishing what is under way on SIGTERM.
+/// its full name (`quay.io/org/app`), to containerd's `?ns=`, and to its bare path where that is unique. Helm charts
+/// are there as `oci://` and, below `/charts`, as a chart repository. Prints its address on stdout when it is ready,
+/// and stops after finishing what is under way on SIGTERM.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -81,10 +83,10 @@ impl FromStr for Tls {
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     let metrics = Arc::new(Metrics::default());
-    let (backend, writable): (Arc<dyn Backend>, _) = if args.writable {
+    let (backend, writable, pages): (Arc<dyn Backend>, _, _) = if args.writable {
         let store = pushed_into(&args.source.sources).await?;
         let store = Arc::new(StoreBackend::new(Arc::new(store)));
-        (store.clone(), Some(store))
+        (store.clone(), Some(store), None)
     } else {
         let client = app.connect(Side::Far, &Transfer::default())?;
         let sources = args.source.open(&client, app).await?;
@@ -92,7 +94,12 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         if !sources.without_lock().is_empty() {
             app.say(findings_text(sources.without_lock()));
         }
-        (Arc::new(ContentBackend::new(sources, &metrics)), None)
+        let backend = ContentBackend::new(sources, &metrics);
+        let (charts, without_place) = Charts::new(&backend);
+        if !without_place.is_empty() {
+            app.say(findings_text(&without_place));
+        }
+        (Arc::new(backend), None, Some(charts.pages()))
     };
     let tls = server_tls(&args, app).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -101,6 +108,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         tls,
         auth: auth(&args).await?,
         writable,
+        pages,
         metrics,
         access_log: access_log(app),
         max_connections: limits::connections(defaults.max_connections),

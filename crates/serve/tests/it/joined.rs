@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use airlift_bundle::Content;
-use airlift_bundle::content::RegistryContent;
-use airlift_registry::client::{Client, ClientOptions};
 use airlift_registry::server::{Server, ServerOptions, StoreBackend};
-use airlift_spec::{Digest, Layout, Lock};
+use airlift_spec::Digest;
 use airlift_testkit::raw::Request;
 use airlift_testkit::{FakeRegistry, Fault, On, samples};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{LARGE, SMALL, World, flip, largest, open, open_all, place_of, serve, volumes};
+use crate::world::{
+    LARGE, SMALL, World, flip, largest, loaded, open, open_all, place_of, serve, volumes,
+};
 
 #[tokio::test]
 async fn the_halves_of_a_bundle_on_two_disks_are_one_whole() {
@@ -52,7 +52,7 @@ async fn a_registry_that_was_loaded_is_served_and_stands_in_for_damaged_volumes(
     let world = World::new().with("quay.io/org/app:v1", &image);
     let registry = FakeRegistry::start();
     registry.put("mirror/quay.io/org/app", "v1", &image);
-    let loaded = loaded(&registry, world.lock("demo"));
+    let loaded = loaded(registry.host(), "mirror", world.lock("demo"));
     let served = serve(vec![loaded.clone()]).await;
     served.has_all("quay.io/org/app", &image).await;
 
@@ -72,19 +72,15 @@ async fn a_registry_that_does_not_answer_keeps_nobody_from_what_the_volumes_have
     let world = World::new().with("quay.io/org/app:v1", &image);
     let registry = FakeRegistry::start();
     registry.fail_always(On::any(), Fault::Status(403, Vec::new()));
-    let contents = vec![loaded(&registry, world.lock("demo")), volumes(&world.cut("out", LARGE))];
+    let contents = vec![
+        loaded(registry.host(), "mirror", world.lock("demo")),
+        volumes(&world.cut("out", LARGE)),
+    ];
     let served = serve(contents).await;
     served.has_all("quay.io/org/app", &image).await;
     let absent = format!("/v2/quay.io/org/app/blobs/{}", Digest::of(b"absent"));
     // It may have that one: nobody can say that it is not there.
     served.get(&absent).await.expect(500);
-}
-
-fn loaded(registry: &FakeRegistry, lock: Lock) -> Content {
-    let client = Client::new(ClientOptions::default()).unwrap();
-    let (host, prefix) = (registry.host(), "mirror".to_owned());
-    let layout = Layout::Host;
-    Content::Registry(RegistryContent::new(client, host, prefix, layout, vec![lock]))
 }
 
 #[tokio::test]

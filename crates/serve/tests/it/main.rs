@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, their helpers included, fail by panicking")]
 
+mod charts;
 mod clients;
 mod damage;
 mod joined;

@@ -5,14 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use airlift_bundle::content::RegistryContent;
 use airlift_bundle::{
     Content, CreateOptions, Delivered, SigningKey, Sources, TrustRoots, TrustedBundle, prepare,
 };
+use airlift_registry::client::{Client, ClientOptions};
 use airlift_registry::server::{Metrics, Server, ServerOptions};
+use airlift_serve::charts::Charts;
 use airlift_serve::content::ContentBackend;
 use airlift_spec::event::{Event, Events};
-use airlift_spec::lock::Artifact;
-use airlift_spec::{Ctx, Digest, Lock};
+use airlift_spec::lock::{Artifact, Kind};
+use airlift_spec::{Ctx, Digest, Layout, Lock};
 use airlift_store::{Root, RootArtifact, Store};
 use airlift_testkit::Sample;
 use airlift_testkit::raw::{Answer, Request};
@@ -58,6 +61,20 @@ impl World {
             self.store.put(manifest.digest, &manifest.bytes).unwrap();
         }
         self.artifacts.push(sample.pinned(reference));
+    }
+
+    /// The same for a chart, which the lock knows by name and version.
+    pub(crate) fn pin_chart(
+        &mut self,
+        reference: &str,
+        name: &str,
+        version: &str,
+        sample: &Sample,
+    ) {
+        self.pin(reference, sample);
+        let artifact = self.artifacts.last_mut().unwrap();
+        artifact.kind = Kind::Chart;
+        (artifact.name, artifact.version) = (name.to_owned(), version.to_owned());
     }
 
     pub(crate) fn lock(&self, stack: &str) -> Lock {
@@ -126,6 +143,13 @@ pub(crate) fn volumes(folder: &Path) -> Content {
     Content::Volumes(Arc::new(open(folder)))
 }
 
+/// A registry that was loaded with what `lock` names.
+pub(crate) fn loaded(host: String, prefix: &str, lock: Lock) -> Content {
+    let client = Client::new(ClientOptions::default()).unwrap();
+    let (prefix, layout) = (prefix.to_owned(), Layout::Host);
+    Content::Registry(RegistryContent::new(client, host, prefix, layout, vec![lock]))
+}
+
 /// Where a bundle has the bytes of a blob: the file and the offset in it.
 pub(crate) fn place_of(folder: &Path, digest: &Digest) -> (PathBuf, u64) {
     let bundle = open(folder);
@@ -170,9 +194,11 @@ pub(crate) async fn serve_with(contents: Vec<Content>, options: ServerOptions) -
     });
     let sources = Sources::open(contents, &Ctx { events, ..Ctx::default() }).await.unwrap();
     let metrics = Arc::new(Metrics::default());
-    let backend = Arc::new(ContentBackend::new(sources, &metrics));
+    let backend = ContentBackend::new(sources, &metrics);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server::bind(any, ServerOptions { metrics, ..options }, backend).await.unwrap();
+    let pages = Some(Charts::new(&backend).0.pages());
+    let options = ServerOptions { metrics, pages, ..options };
+    let server = Server::bind(any, options, Arc::new(backend)).await.unwrap();
     let (address, shutdown) = (server.local_addr(), CancellationToken::new());
     #[expect(clippy::disallowed_methods, reason = "it ends with the server, or the test's runtime")]
     let running = Some(tokio::spawn(server.run(shutdown.clone())));
