@@ -36,6 +36,10 @@ struct Held<'a> {
 struct HeldArtifact<'a> {
     kind: Kind,
     reference: &'a Reference,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
     digest: Option<Digest>,
     bytes: u64,
     because: &'a [Because],
@@ -56,6 +60,8 @@ impl<'a> HeldArtifact<'a> {
         Self {
             kind: artifact.kind,
             reference: &artifact.reference,
+            name: &artifact.name,
+            version: &artifact.version,
             digest: artifact.digest,
             bytes: artifact.bytes,
             because: &artifact.because,

@@ -25,6 +25,16 @@ fn tree_as_json_has_the_documented_shape() {
 }
 
 #[test]
+fn tree_as_json_names_what_has_a_name() {
+    let world = world();
+    let lock = r#"{"format": 1, "needs": ["kinds"], "stack": "demo", "artifacts": [{"kind": "bundle",
+        "reference": "quay.io/org/bundle:v1", "name": "app.1.2.3", "version": "1.2.3", "digest": null, "because": []}]}"#;
+    world.write("airlift.lock", lock).unwrap();
+    let bundle = &document(&world, ["tree"])["artifacts"][0];
+    assert_eq!((&bundle["name"], &bundle["version"]), (&"app.1.2.3".into(), &"1.2.3".into()));
+}
+
+#[test]
 fn a_failure_is_one_document_too() {
     let world = world();
     let failed = document(&world, ["fetch"]);
