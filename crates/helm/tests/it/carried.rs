@@ -99,7 +99,9 @@ fn a_packed_folder_renders_as_the_folder_does() {
     let helm = helm!();
     let program = need!("helm");
     let Some(data) = data() else {
-        return airlift_testkit::tools::skip("needs charts of real installs beside the repository");
+        return airlift_testkit::tools::skip_without_data(
+            "needs charts of real installs beside the repository",
+        );
     };
     let mut folders = Vec::new();
     charts(&data.join("olm/installs"), &mut folders);
