@@ -3,7 +3,7 @@
 //! In the order in which a verb needs it: [`Arguments::way`] says what is meant, [`ImageSet::parse`] what is wanted,
 //! and [`ImageSet::translate`] says it as a stack. Once that is resolved, [`ImageSet::items`] are its images under
 //! the peer's rules, to which [`choose`] and [`Payload`] add those of releases. [`ImageSet::copies`] are what is
-//! copied from where to where; [`mapping`], [`cluster_resources`] and [`delete_list`] write them down. Where these
+//! copied from where to where; [`mapping()`], [`cluster_resources`] and [`delete_list`] write them down. Where these
 //! files lie, [`Workspace`] knows, and what the exit code is, [`exit_code`].
 
 mod arguments;

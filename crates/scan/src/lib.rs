@@ -1,6 +1,6 @@
 //! Finds the images that Kubernetes objects will ask for, with proof of each. Pure: no network, no disk.
 //!
-//! [`documents`] reads what Helm, kustomize and people write; [`scan`] looks through one object. What is proven to
+//! [`documents()`] reads what Helm, kustomize and people write; [`scan()`] looks through one object. What is proven to
 //! be an image is [`Found`]. What only looks like one is a [`Doubt`], which becomes a warning: never a guess, and
 //! never silence. The rules know shapes (a container, a flag, a repository beside a tag), and no product by name.
 //!
