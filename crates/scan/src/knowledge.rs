@@ -170,6 +170,11 @@ impl Knowledge {
         self
     }
 
+    /// The name of the `CatalogSource` that usually has `package`, where a pack says so.
+    pub fn catalog_of(&self, package: &str) -> Option<&str> {
+        self.packs.iter().find_map(|pack| pack.catalog_of(package))
+    }
+
     /// All that is known about `version` of `product`: nothing, where no pack speaks of the product.
     pub fn about(&self, product: &Product, version: &Version) -> Advice {
         let mut advice = Advice::default();

@@ -114,6 +114,9 @@ pub struct KeptPackage {
     pub default_channel: String,
     /// The bundles of each channel that is kept.
     pub channels: BTreeMap<String, BTreeSet<String>>,
+    /// The install modes that any of the bundles supports; none where the catalog does not say.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub install_modes: BTreeSet<String>,
 }
 
 /// A manifest below an index.

@@ -4,12 +4,14 @@
 //! anywhere; what they unpack to has a bound. They are unpacked in their order, so that a later layer replaces and
 //! takes out what an earlier one has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use airlift_catalog::{Catalog, ChannelSelection, Choice, Kept, PackageSelection, Reader, Wanted};
+use airlift_catalog::{
+    Bundle, Catalog, ChannelSelection, Choice, Kept, PackageSelection, Reader, Wanted,
+};
 use airlift_registry::client::Repository;
 use airlift_spec::lock::KeptPackage;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
@@ -18,6 +20,7 @@ use airlift_spec::{Ctx, Descriptor, Digest, Platforms, Reference};
 use airlift_store::Store;
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::local::LocalImage;
 use crate::origin::{Manifests, Origin, Read as Manifest};
@@ -350,12 +353,36 @@ fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
 }
 
 /// What of a catalog was chosen, as the lock has it.
-pub(crate) fn locked(choice: &Choice) -> BTreeMap<String, KeptPackage> {
-    let locked = |kept: &Kept| KeptPackage {
-        default_channel: kept.default_channel.clone(),
-        channels: kept.channels.clone(),
+pub(crate) fn locked(choice: &Choice, catalog: &Catalog) -> BTreeMap<String, KeptPackage> {
+    let locked = |(name, kept): (&String, &Kept)| {
+        let bundles = catalog.packages.get(name).map(|package| &package.bundles);
+        let bundles = bundles.into_iter().flat_map(BTreeMap::values);
+        let package = KeptPackage {
+            default_channel: kept.default_channel.clone(),
+            channels: kept.channels.clone(),
+            install_modes: bundles
+                .filter(|it| kept.bundles.contains(&it.name))
+                .flat_map(install_modes)
+                .collect(),
+        };
+        (name.clone(), package)
     };
-    choice.packages.iter().map(|(name, kept)| (name.clone(), locked(kept))).collect()
+    choice.packages.iter().map(locked).collect()
+}
+
+/// The install modes that a bundle supports, as its metadata or its embedded `ClusterServiceVersion` says.
+fn install_modes(bundle: &Bundle) -> BTreeSet<String> {
+    let listed = match bundle.csv_metadata() {
+        Some(metadata) => metadata.get("installModes").cloned(),
+        // What cannot be read is said where the manifests are looked into.
+        None => bundle.manifests().unwrap_or_default().into_iter().find_map(|object| {
+            (object["kind"] == "ClusterServiceVersion")
+                .then(|| object["spec"]["installModes"].clone())
+        }),
+    };
+    let listed = listed.as_ref().and_then(Value::as_array);
+    let supported = listed.into_iter().flatten().filter(|mode| mode["supported"] == true);
+    supported.filter_map(|mode| mode["type"].as_str()).map(str::to_owned).collect()
 }
 
 /// The part of a catalog that a lock says is kept. Blocks on the disk.

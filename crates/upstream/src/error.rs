@@ -54,6 +54,8 @@ pub enum UpstreamError {
     Catalog { place: String, source: ReadError },
     #[error(transparent)]
     Filter(FilterError),
+    #[error("the catalog has no package `{package}`, and {whose} has it")]
+    Elsewhere { package: String, whose: String },
     #[error("`{reference}` made from `{from}` is not what the lock pins any more")]
     Remade { reference: String, from: String },
     #[error(transparent)]
@@ -80,6 +82,7 @@ impl Explain for UpstreamError {
             | Self::Platform { .. }
             | Self::Read { .. }
             | Self::Local { .. }
+            | Self::Elsewhere { .. }
             | Self::Depth { .. }
             | Self::Width { .. }
             | Self::Offline
@@ -119,6 +122,9 @@ impl Explain for UpstreamError {
             Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),
             Self::Filter(source) => source.help(),
+            Self::Elsewhere { package, .. } => {
+                Some(format!("list `{package}` under the `packages:` of that catalog"))
+            }
             Self::Render(source) => source.help(),
             Self::Remade { .. } => Some("run `airlift resolve --update`".to_owned()),
             Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),
@@ -138,6 +144,14 @@ impl UpstreamError {
     /// This error with the place in the stack that led to it.
     pub(crate) fn at(self, line: u64, written: &str) -> Self {
         Self::Source { line, written: written.to_owned(), source: Box::new(self) }
+    }
+
+    /// Whether a catalog was asked for what another has.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Source { source, .. } => source.is_elsewhere(),
+            _ => matches!(self, Self::Elsewhere { .. }),
+        }
     }
 
     /// Whether nothing else can go on either: the store is broken, the user said stop, or we made a mistake.

@@ -6,15 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::lock::{Artifact, Because};
-use airlift_spec::stack::{CatalogSource, ChartPlace, Finder, FinderKind, Place, Stack};
+use airlift_spec::stack::{
+    CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
+};
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
 use crate::inputs::paths;
+use crate::lint::{CODES, Seen};
 use crate::made::is_made;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
-use crate::{ArtifactFailure, UpstreamError};
+use crate::{ArtifactFailure, UpstreamError, blocking};
 
 mod catalog;
 mod chart;
@@ -30,6 +33,8 @@ pub(crate) struct Discovery {
     /// Made here, and so pinned already.
     pub(crate) made: Vec<Artifact>,
     pub(crate) findings: Vec<Finding>,
+    /// The objects that people of this machine wrote, to be held against all else.
+    pub(crate) objects: Vec<Seen>,
 }
 
 /// Looks into all sources of `stack` that find others.
@@ -72,7 +77,7 @@ pub(crate) async fn all(
             Err(err) => {
                 let reason = error::chain(&err);
                 ctx.events.emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
-                discoveries.push(run.failed(finder, &reason));
+                discoveries.push(run.failed(finder, &err, &reason));
                 failures.push(ArtifactFailure { reference: item, error: err });
             }
         }
@@ -97,7 +102,7 @@ impl Run<'_> {
     /// Looks into a source that stands by itself.
     async fn one(&self, finder: &Finder) -> Answer {
         if let Some(answer) = self.without_looking(finder) {
-            return answer;
+            return Ok(Discovery { objects: self.objects(finder).await?, ..answer? });
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
@@ -109,6 +114,16 @@ impl Run<'_> {
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
         self.done(finder, found)
+    }
+
+    /// The objects of a source that still stands: they are held against what others find by now.
+    async fn objects(&self, finder: &Finder) -> Result<Vec<Seen>, UpstreamError> {
+        let FinderKind::Manifests(ManifestsSource { place: Place::Path(path) }) = &finder.kind
+        else {
+            return Ok(Vec::new());
+        };
+        let (path, finder) = (self.upstream.base.join(path), finder.clone());
+        blocking(move || manifests::again(&path, &finder)).await
     }
 
     /// Looks into all catalogs, or into none: what a bundle of one requires, another may have.
@@ -203,7 +218,11 @@ impl Run<'_> {
             source: None,
             wants,
             made: self.made_before(finder).cloned().collect(),
-            findings: said.filter(|finding| finding.code != FAILED).cloned().collect(),
+            findings: said
+                .filter(|it| !FAILED.contains(&&*it.code) && !CODES.contains(&&*it.code))
+                .cloned()
+                .collect(),
+            objects: Vec::new(),
         }
     }
 
@@ -217,15 +236,20 @@ impl Run<'_> {
     }
 
     /// What is said of a source that failed, and what it found before.
-    fn failed(&self, finder: &Finder, reason: &str) -> Discovery {
+    fn failed(&self, finder: &Finder, err: &UpstreamError, reason: &str) -> Discovery {
         let mut found = self.found_before(finder);
         let message = format!("it could not be looked into: {reason}");
-        found.findings.push(Finding::error("not-looked-into", finder.key(), message));
+        let key = finder.key();
+        found.findings.push(if err.is_elsewhere() {
+            Finding::error("package-elsewhere", key, message)
+        } else {
+            Finding::error("not-looked-into", key, message)
+        });
         found
     }
 }
 
-const FAILED: &str = "not-looked-into";
+const FAILED: [&str; 2] = ["not-looked-into", "package-elsewhere"];
 
 /// Whether somebody has to be asked to look into the source.
 fn is_elsewhere(finder: &Finder) -> bool {

@@ -12,6 +12,7 @@ mod charts;
 mod error;
 mod find;
 mod inputs;
+mod lint;
 mod local;
 mod made;
 mod origin;

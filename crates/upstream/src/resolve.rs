@@ -16,6 +16,7 @@ use crate::find;
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
 use crate::inputs::readable_inputs;
+use crate::lint::lint;
 use crate::local::LocalImage;
 use crate::origin::Origin;
 use crate::want::{EXCLUDED, Want, wants};
@@ -97,11 +98,14 @@ pub async fn discover(
     let (mut discoveries, failures) = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
     let mut lock = Lock { findings: excluded, ..Lock::new(&stack.name) };
+    let mut objects = Vec::new();
     for discovery in discoveries {
         lock.artifacts.extend(discovery.made);
         lock.findings.extend(discovery.findings);
+        objects.extend(discovery.objects);
     }
     lock.artifacts.extend(wants.iter().map(Want::unpinned));
+    lock.findings.extend(lint(&objects, &lock.artifacts));
     lock.sort();
     Ok(Resolution { lock, failures })
 }
@@ -136,10 +140,12 @@ pub async fn resolve(
     let (wants, excluded) = wants(stack, &mut discoveries);
 
     let mut lock = Lock { inputs, findings: excluded, ..Lock::new(&stack.name) };
+    let mut objects = Vec::new();
     for discovery in discoveries {
         lock.sources.extend(discovery.source);
         lock.artifacts.extend(discovery.made);
         lock.findings.extend(discovery.findings);
+        objects.extend(discovery.objects);
     }
     let items = wants.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "resolve", items, total_bytes: 0 });
@@ -157,6 +163,7 @@ pub async fn resolve(
         lock.findings.extend(answer.found.findings);
         failures.extend(answer.failure);
     }
+    lock.findings.extend(lint(&objects, &lock.artifacts));
     lock.sort();
     failures.sort_by(|a: &ArtifactFailure, b| a.reference.cmp(&b.reference));
     ctx.events.emit(Event::PhaseFinished { phase: "resolve" });

@@ -95,6 +95,11 @@ impl Pack {
         read(name, wire).map_err(malformed)
     }
 
+    pub(super) fn catalog_of(&self, package: &str) -> Option<&str> {
+        let mut dependencies = self.entries.iter().flat_map(|entry| &entry.dependencies);
+        dependencies.find(|it| it.package == package)?.catalog.as_deref()
+    }
+
     pub(super) fn advise(&self, version: &Version, advice: &mut Advice) {
         let holds = |entry: &&Entry| entry.versions.iter().any(|range| range.contains(version));
         for entry in self.entries.iter().filter(holds) {

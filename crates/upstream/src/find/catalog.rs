@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_catalog::{
-    Addition, Bundle, Catalog, Choice, Filtered, Mode, Offer, Wanted, filter, validate,
+    Addition, Bundle, Catalog, Choice, FilterError, Filtered, Mode, Offer, Wanted, filter, validate,
 };
 use airlift_scan::knowledge::{Advice, EnvAlias, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
@@ -33,6 +33,13 @@ pub(super) async fn find(
     for (wanted, finder) in finders {
         works.push(Work::open(wanted, finder, stack, upstream, ctx).await);
     }
+    for at in 0..works.len() {
+        if let Err(UpstreamError::Filter(FilterError::NoPackage { package, .. })) = &works[at]
+            && let Some(whose) = elsewhere(package, &works).await
+        {
+            works[at] = Err(UpstreamError::Elsewhere { package: package.clone(), whose });
+        }
+    }
     for mode in [Dependencies::Include, Dependencies::Report] {
         let of_mode = works.iter_mut().filter_map(|work| work.as_mut().ok());
         let mut of_mode: Vec<&mut Work> =
@@ -47,6 +54,19 @@ pub(super) async fn find(
         });
     }
     discoveries
+}
+
+/// The catalog that has a package: one of the stack's, or the one that usually has it.
+async fn elsewhere(package: &str, works: &[Result<Work<'_>, UpstreamError>]) -> Option<String> {
+    for work in works.iter().filter_map(|work| work.as_ref().ok()) {
+        let (opened, name) = (work.opened.clone(), package.to_owned());
+        let read = blocking(move || opened.read(&Wanted::packages([name]))).await;
+        if read.is_ok_and(|catalog| catalog.packages.contains_key(package)) {
+            return Some(format!("`{}` of this stack", work.finder.written));
+        }
+    }
+    let knowledge = Knowledge::embedded();
+    Some(format!("the catalog of `{}`", knowledge.catalog_of(package)?))
 }
 
 /// A catalog, and what is chosen of it so far.
@@ -134,7 +154,7 @@ impl<'a> Work<'a> {
         } else {
             let labelled = Artifact {
                 from: Some(self.opened.from),
-                kept: catalogs::locked(&self.choice),
+                kept: catalogs::locked(&self.choice, &kept),
                 because: vec![declared],
                 ..Artifact::new(Kind::Catalog, reference)
             };
@@ -442,6 +462,7 @@ impl<'a> Gathered<'a> {
             wants: self.wants.into_values().collect(),
             made,
             findings: self.findings,
+            objects: Vec::new(),
         }
     }
 }

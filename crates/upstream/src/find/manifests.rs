@@ -13,6 +13,7 @@ use airlift_spec::{Ctx, Finding, Reference};
 use super::Discovery;
 use crate::charts::file;
 use crate::inputs::files_below;
+use crate::lint::Seen;
 use crate::local::{read_whole, wrong};
 use crate::resolve::Upstream;
 use crate::want::Want;
@@ -36,15 +37,25 @@ pub(super) async fn find(
             let read = parse(&bytes, url, String::new())?;
             let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
             gathered.add(&read);
+            // Others wrote them.
             return Ok(gathered.into_discovery());
         }
     };
     let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
     let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    let mut objects = Vec::new();
     for text in blocking(move || read(&path, &programs, &cancel)).await? {
         gathered.add(&text);
+        objects.extend(text.seen(finder));
     }
-    Ok(gathered.into_discovery())
+    Ok(Discovery { objects, ..gathered.into_discovery() })
+}
+
+/// The objects of a source that has not changed. Blocks on the disk.
+pub(super) fn again(path: &Path, finder: &Finder) -> Result<Vec<Seen>, UpstreamError> {
+    // A kustomization never stands, so no program is needed.
+    let texts = read(path, OsStr::new(""), &Ctx::default())?;
+    Ok(texts.into_iter().flat_map(|text| text.seen(finder)).collect())
 }
 
 /// The objects of one file, and what to call it.
@@ -53,6 +64,17 @@ pub(super) struct Read {
     /// Relative to the source; empty where the source is that file.
     pub(super) name: String,
     pub(super) documents: Vec<Document>,
+}
+
+impl Read {
+    fn seen(self, finder: &Finder) -> impl Iterator<Item = Seen> {
+        let (source, place) = (finder.key(), joined(&finder.written, &self.name));
+        self.documents.into_iter().map(move |document| Seen {
+            source: source.clone(),
+            place: place.clone(),
+            object: document.object,
+        })
+    }
 }
 
 fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamError> {
@@ -141,6 +163,7 @@ impl<'a> Gathered<'a> {
             source: None,
             wants: images.into_iter().map(want).collect(),
             made: Vec::new(),
+            objects: Vec::new(),
             findings: findings.into_iter().map(|finding| finding.of(&key)).collect(),
         }
     }

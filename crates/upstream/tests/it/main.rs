@@ -6,6 +6,7 @@ mod catalog;
 mod chart;
 mod fetch;
 mod find;
+mod lint;
 mod local;
 mod resolve;
 mod truth;

@@ -1,0 +1,247 @@
+//! Each fault in the smallest configuration that has it, and the same without.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const SUBSCRIPTION: &str = "apiVersion: operators.coreos.com/v1alpha1\nkind: Subscription\nmetadata: {name: app, namespace: ai}\nspec: {name: app, channel: stable, source: redhat-operators, startingCSV: app.v1}\n";
+const GROUP: &str = "apiVersion: operators.coreos.com/v1\nkind: OperatorGroup\nmetadata: {name: ai, namespace: ai}\nspec: {targetNamespaces: [ai]}\n";
+const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: ai}\n";
+const INDEX: &str = "registry.redhat.io/redhat/redhat-operator-index:v4.20";
+const CERTIFIED: &str = "registry.redhat.io/redhat/certified-operator-index:v4.20";
+
+/// What is said about these documents, in this order, beside these artifacts.
+fn said(documents: &[&str], artifacts: &[Artifact]) -> Vec<Finding> {
+    let text = documents.join("---\n");
+    let seen = |document: airlift_scan::Document| Seen {
+        source: "manifests: ./deploy".to_owned(),
+        place: "./deploy: all.yaml".to_owned(),
+        object: document.object,
+    };
+    let objects: Vec<Seen> =
+        airlift_scan::documents(text.as_bytes()).unwrap().into_iter().map(seen).collect();
+    lint(&objects, artifacts)
+}
+
+fn codes(documents: &[&str], artifacts: &[Artifact]) -> Vec<String> {
+    said(documents, artifacts).into_iter().map(|finding| finding.code).collect()
+}
+
+/// A catalog that keeps `app.v1` in channel `stable` of a package that can be installed for its own namespace.
+fn catalog(reference: &str, package: &str) -> Artifact {
+    let kept = KeptPackage {
+        default_channel: "stable".to_owned(),
+        channels: [("stable".to_owned(), ["app.v1".to_owned()].into())].into(),
+        install_modes: ["OwnNamespace".to_owned()].into(),
+    };
+    let kept = BTreeMap::from([(package.to_owned(), kept)]);
+    Artifact { kept, ..Artifact::new(Kind::Catalog, reference.parse().unwrap()) }
+}
+
+fn image(reference: &str) -> Artifact {
+    Artifact::new(Kind::Image, reference.parse().unwrap())
+}
+
+#[test]
+fn a_subscription_to_what_is_kept_is_fine() {
+    let kept = [catalog(INDEX, "app")];
+    assert_eq!(said(&[NAMESPACE, GROUP, SUBSCRIPTION], &kept), []);
+    assert_eq!(said(&[NAMESPACE, GROUP, SUBSCRIPTION], &[]), [], "the cluster may have a catalog");
+    let by_default = SUBSCRIPTION.replace("channel: stable, ", "");
+    assert_eq!(said(&[NAMESPACE, GROUP, &by_default], &kept), []);
+    let patch = "kind: Subscription\napiVersion: operators.coreos.com/v1alpha1\nmetadata: {name: app}\nspec: {channel: fast}\n";
+    assert_eq!(said(&[patch], &kept), [], "a patch is no subscription");
+}
+
+#[test]
+fn a_subscription_to_what_is_not_kept_names_what_is() {
+    let kept = [catalog(INDEX, "app")];
+    let channel = SUBSCRIPTION.replace("channel: stable", "channel: fast-3.x");
+    let found = said(&[NAMESPACE, GROUP, &channel], &kept);
+    assert_eq!(found[0].code, "subscription-channel");
+    assert_eq!(
+        found[0].message,
+        format!(
+            "channel `fast-3.x` is not in what is kept of `{INDEX}`, which has `stable`; subscribe to one of \
+             these, or list the channel under `packages:`"
+        )
+    );
+    assert_eq!(found[0].object, "./deploy: all.yaml: Subscription ai/app");
+    assert_eq!(found[0].reference.as_deref(), Some("manifests: ./deploy"));
+    let version = SUBSCRIPTION.replace("app.v1", "app.v2");
+    assert_eq!(codes(&[NAMESPACE, GROUP, &version], &kept), ["subscription-version"]);
+    let package = SUBSCRIPTION.replace("{name: app, channel", "{name: other, channel");
+    assert_eq!(codes(&[NAMESPACE, GROUP, &package], &kept), ["subscription-package"]);
+}
+
+#[test]
+fn a_catalog_that_is_carried_whole_has_what_nobody_listed() {
+    let whole = Artifact::new(Kind::Catalog, INDEX.parse().unwrap());
+    let both = [whole.clone(), catalog(CERTIFIED, "other")];
+    assert_eq!(said(&[NAMESPACE, GROUP, SUBSCRIPTION], &[whole]), []);
+    assert_eq!(said(&[NAMESPACE, GROUP, SUBSCRIPTION], &both), []);
+    let own = SUBSCRIPTION.replace("redhat-operators", "mine");
+    assert_eq!(said(&[NAMESPACE, GROUP, &own], &both), []);
+}
+
+#[test]
+fn a_subscription_in_the_wrong_catalog_is_told_the_right_one() {
+    let kept = [catalog(INDEX, "other"), catalog(CERTIFIED, "app")];
+    let found = said(&[NAMESPACE, GROUP, SUBSCRIPTION], &kept);
+    assert_eq!(found[0].code, "subscription-source");
+    assert!(found[0].message.contains(CERTIFIED), "{}", found[0].message);
+    let right = SUBSCRIPTION.replace("redhat-operators", "certified-operators");
+    assert_eq!(said(&[NAMESPACE, GROUP, &right], &kept), []);
+    let versions = [catalog(INDEX, "other"), catalog(&INDEX.replace("4.20", "4.21"), "app")];
+    assert_eq!(said(&[NAMESPACE, GROUP, SUBSCRIPTION], &versions), [], "it may be either");
+    let own = SUBSCRIPTION.replace("redhat-operators", "mine");
+    assert_eq!(said(&[NAMESPACE, GROUP, &own], &kept), [], "it may be any");
+    let source = |path: &str| {
+        format!(
+            "apiVersion: operators.coreos.com/v1alpha1\nkind: CatalogSource\nmetadata: {{name: mine}}\nspec: {{image: 'mirror.example/below/redhat/{path}:1'}}\n"
+        )
+    };
+    let served = [NAMESPACE, GROUP, &own, &source("redhat-operator-index")];
+    assert_eq!(codes(&served, &kept), ["subscription-source"]);
+    let served = [NAMESPACE, GROUP, &own, &source("certified-operator-index")];
+    assert_eq!(said(&served, &kept), []);
+}
+
+#[test]
+fn a_subscription_without_namespace_or_group_is_said() {
+    let found = said(&[SUBSCRIPTION], &[]);
+    assert_eq!(found[0].code, "subscription-namespace");
+    assert!(found[0].message.contains("OperatorGroup and Namespace of `ai`"), "{found:?}");
+    let found = said(&[SUBSCRIPTION, GROUP], &[]);
+    assert!(found[0].message.contains("the Namespace of `ai`"), "{found:?}");
+    let everywhere = SUBSCRIPTION.replace("namespace: ai", "namespace: openshift-operators");
+    assert_eq!(said(&[&everywhere], &[]), [], "OpenShift brings both");
+}
+
+#[test]
+fn a_group_asks_for_a_mode_that_the_operator_has() {
+    let kept = [catalog(INDEX, "app")];
+    for targets in ["{}", "{targetNamespaces: [other]}", "{targetNamespaces: [ai, other]}"] {
+        let group = GROUP.replace("{targetNamespaces: [ai]}", targets);
+        assert_eq!(codes(&[NAMESPACE, &group, SUBSCRIPTION], &kept), ["operator-group-mode"]);
+    }
+    let chosen = GROUP.replace("{targetNamespaces: [ai]}", "{selector: {matchLabels: {a: b}}}");
+    assert_eq!(said(&[NAMESPACE, &chosen, SUBSCRIPTION], &kept), [], "only the cluster knows");
+    let everywhere = SUBSCRIPTION.replace("namespace: ai", "namespace: openshift-operators");
+    assert_eq!(codes(&[&everywhere], &kept), ["operator-group-mode"]);
+    let mut unsaid = catalog(INDEX, "app");
+    unsaid.kept.get_mut("app").unwrap().install_modes.clear();
+    assert_eq!(said(&[&everywhere], &[unsaid]), []);
+}
+
+#[test]
+fn two_groups_in_one_namespace_are_said_once() {
+    let second = GROUP.replace("{name: ai, namespace", "{name: second, namespace");
+    assert_eq!(codes(&[GROUP, &second], &[]), ["operator-group-twice"]);
+    assert_eq!(said(&[GROUP, GROUP], &[]), [], "that is one, written twice");
+    let elsewhere = second.replace("namespace: ai", "namespace: other");
+    assert_eq!(said(&[GROUP, &elsewhere], &[]), []);
+}
+
+#[test]
+fn an_image_by_tag_needs_mirrors_by_tag() {
+    let by_digest = "apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata: {name: all}\nspec: {imageDigestMirrors: [{source: quay.io/org, mirrors: [mirror.example/org]}]}\n";
+    let by_tag = by_digest.replace("Digest", "Tag");
+    let tagged = [image("quay.io/org/app:1")];
+    let found = said(&[by_digest], &tagged);
+    assert_eq!(
+        (found.len(), &*found[0].code, &*found[0].object),
+        (1, "tag-not-mirrored", "quay.io/org/app:1")
+    );
+    assert_eq!(said(&[&by_tag], &tagged), []);
+    assert_eq!(said(&[by_digest, &by_tag.replace("imageDigest", "imageTag")], &tagged), []);
+    assert_eq!(said(&[], &tagged), []);
+    let pinned = format!("quay.io/org/app@sha256:{}", "a".repeat(64));
+    assert_eq!(said(&[by_digest], &[image(&pinned), image("quay.io/organisation/app:1")]), []);
+    let any = by_digest.replace("quay.io/org,", "'*.io',");
+    assert_eq!(codes(&[&any], &tagged), ["tag-not-mirrored"]);
+}
+
+#[test]
+fn a_policy_that_is_deprecated_is_said_with_what_there_is_now() {
+    let policy = "apiVersion: operator.openshift.io/v1alpha1\nkind: ImageContentSourcePolicy\nmetadata: {name: all}\nspec: {repositoryDigestMirrors: [{source: quay.io/org}]}\n";
+    let found = said(&[policy], &[image("quay.io/org/app:1")]);
+    let codes: Vec<&str> = found.iter().map(|it| &*it.code).collect();
+    assert_eq!(codes, ["tag-not-mirrored", "mirror-set-deprecated"]);
+}
+
+#[test]
+fn a_module_is_pulled_past_the_mirrors() {
+    let module = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: auth, namespace: ai}\nspec: {url: 'oci://quay.io/org/shim:v1'}\n";
+    let set = "apiVersion: config.openshift.io/v1\nkind: ImageTagMirrorSet\nmetadata: {name: all}\nspec: {imageTagMirrors: [{source: quay.io/org/shim}]}\n";
+    assert_eq!(codes(&[set, module], &[]), ["wasm-past-mirrors"]);
+    assert_eq!(said(&[module], &[]), []);
+    let mirrored = module.replace("quay.io", "mirror.example");
+    assert_eq!(said(&[set, &mirrored], &[]), []);
+}
+
+#[test]
+fn kuadrant_comes_after_what_provides_gateways() {
+    let kuadrant = "apiVersion: kuadrant.io/v1beta1\nkind: Kuadrant\nmetadata: {name: kuadrant, namespace: ai}\n";
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: a}\nspec: {controllerName: a/b}\n";
+    assert_eq!(codes(&[kuadrant, class], &[]), ["kuadrant-too-early"]);
+    assert_eq!(said(&[class, kuadrant], &[]), []);
+    assert_eq!(said(&[kuadrant], &[]), [], "the cluster may have one");
+}
+
+#[test]
+fn what_no_annotation_can_hold_is_applied_by_the_server() {
+    let map = |bytes: usize| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{a: '{}'}}\n",
+            "x".repeat(bytes)
+        )
+    };
+    assert_eq!(codes(&[&map(262_144)], &[]), ["object-too-large"]);
+    assert_eq!(said(&[&map(262_000)], &[]), []);
+}
+
+const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.ai}\nspec:\n  group: ai.example\n  names: {kind: Thing}\n  versions:\n  - {name: v1, served: false}\n  - name: v2\n    served: true\n    schema:\n      openAPIV3Schema:\n        properties:\n          spec:\n            properties:\n              parts: {items: {properties: {name: {type: string}}}}\n              labels: {additionalProperties: {type: string}}\n              free: {x-kubernetes-preserve-unknown-fields: true, properties: {a: {}}}\n              int: {anyOf: [{type: integer}, {type: string}]}\n";
+
+fn thing(version: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: ai.example/{version}\nkind: Thing\nmetadata: {{name: it, labels: {{a: b}}}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn an_object_is_of_a_version_and_has_the_fields_that_its_kind_has() {
+    let good = thing("v2", "{parts: [{name: a}], labels: {any: a}, free: {any: 1}, int: {a: 1}}");
+    assert_eq!(said(&[DEFINITION, &good], &[]), []);
+    assert_eq!(codes(&[DEFINITION, &thing("v1", "{}")], &[]), ["api-version-not-served"]);
+    let found = said(&[DEFINITION, &thing("v2", "{parts: [{name: a, nam: b}], old: {}}")], &[]);
+    assert_eq!(found[0].code, "field-unknown");
+    assert!(
+        found[0].message.contains("`spec.old`, `spec.parts[0].nam` in version `v2`"),
+        "{found:?}"
+    );
+    assert_eq!(said(&[&thing("v1", "{old: 1}")], &[]), [], "nothing says what it is");
+    assert_eq!(said(&[DEFINITION, DEFINITION, &thing("v1", "{}")], &[]), [], "nor here");
+}
+
+/// A code that is not in the list would be said twice by the second run, once from the lock.
+#[test]
+fn every_code_that_is_said_is_in_the_list() {
+    let sources = [
+        include_str!("../lint.rs"),
+        include_str!("mirrors.rs"),
+        include_str!("schema.rs"),
+        include_str!("subscriptions.rs"),
+    ];
+    let code = |text: &str| {
+        text.contains('-') && text.bytes().all(|it| it == b'-' || it.is_ascii_lowercase())
+    };
+    let said: std::collections::BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|text| text.split('"').skip(1).step_by(2))
+        .filter(|text| code(text))
+        .filter(|text| !text.starts_with("x-") && !text.ends_with("operators"))
+        .filter(|text| !text.ends_with("marketplace"))
+        .collect();
+    assert_eq!(said, CODES.into());
+}
