@@ -5,6 +5,7 @@
 
 mod background;
 pub mod clients;
+mod data;
 pub mod disk;
 pub mod netns;
 pub mod proxy;
@@ -16,6 +17,7 @@ pub mod tls;
 pub mod tools;
 pub mod world;
 
+pub use data::data;
 pub use proxy::FaultProxy;
 pub use registry::{Auth, Bearer, Credentials, FakeOptions, FakeRegistry, Fault, On};
 pub use samples::Sample;

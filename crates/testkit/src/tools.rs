@@ -28,13 +28,6 @@ pub fn skip(reason: &str) {
     eprintln!("SKIPPED: {reason}");
 }
 
-/// Says loudly that a test does not run for lack of the real data that lies beside some checkouts, and fails nowhere:
-/// it is no tool that could be installed.
-#[expect(clippy::print_stderr, reason = "a test that does not run has to say so")]
-pub fn skip_without_data(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
-}
-
 #[expect(clippy::disallowed_methods, reason = "tests are configured from outside")]
 fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -2,18 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A folder or file of the data beside the repository; nothing, and why, where there is none.
-pub(crate) fn data(name: &str) -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "a test is told where data lies")]
-    let told = std::env::var_os("AIRLIFT_DATA").map(PathBuf::from);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let beside = [root.join("../shared/data"), root.join("../../shared/data")];
-    let found = told.into_iter().chain(beside).find(|path| path.is_dir());
-    if found.is_none() {
-        println!("SKIPPED: no data beside the repository, and AIRLIFT_DATA is not set");
-    }
-    Some(found?.join(name))
-}
+pub(crate) use airlift_testkit::data;
 
 /// The roots of all catalogs.
 pub(crate) fn catalogs() -> Vec<PathBuf> {

@@ -8,7 +8,9 @@ use airlift_testkit::need;
 use airlift_testkit::real::{Kind, RealOptions, RealRegistry};
 use airlift_testkit::tools::Runner;
 
-use crate::world::{chart, data, helm};
+use airlift_testkit::data;
+
+use crate::world::{chart, helm};
 
 /// Puts `chart` into a registry as airlift carries it: its blobs, then its manifest.
 fn push(runner: &Runner, oras: &Path, registry: &RealRegistry, chart: &Chart) {
@@ -98,13 +100,9 @@ fn charts(folder: &Path, found: &mut Vec<PathBuf>) {
 fn a_packed_folder_renders_as_the_folder_does() {
     let helm = helm!();
     let program = need!("helm");
-    let Some(data) = data() else {
-        return airlift_testkit::tools::skip_without_data(
-            "needs charts of real installs beside the repository",
-        );
-    };
+    let Some(installs) = data("olm/installs") else { return };
     let mut folders = Vec::new();
-    charts(&data.join("olm/installs"), &mut folders);
+    charts(&installs, &mut folders);
     folders.sort();
     assert!(!folders.is_empty());
     let runner = Runner::new().unwrap();

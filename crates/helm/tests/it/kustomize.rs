@@ -8,7 +8,9 @@ use airlift_spec::{Ctx, Explain as _};
 use airlift_testkit::need;
 use serde_json::Value;
 
-use crate::world::{data, folder};
+use airlift_testkit::data;
+
+use crate::world::folder;
 
 fn kustomize(program: &Path) -> Kustomize {
     Kustomize::find(program.parent().unwrap().as_os_str()).unwrap()
@@ -110,13 +112,9 @@ fn objects(text: &str) -> BTreeMap<String, Value> {
 #[test]
 fn a_real_platform_builds_to_the_objects_that_are_known() {
     let program = need!("kustomize");
-    let Some(data) = data() else {
-        return airlift_testkit::tools::skip_without_data(
-            "needs a platform's manifests beside the repository",
-        );
-    };
+    let Some(manifests) = data("kubeflow/manifests") else { return };
     for release in ["v1.9.1", "v1.10-branch"] {
-        let folder = data.join("kubeflow/manifests");
+        let folder = &manifests;
         let sources = tempfile::tempdir().unwrap();
         tar::Archive::new(gunzip(&folder.join(format!("kubeflow-manifests-{release}.tar.gz"))))
             .unpack(sources.path())

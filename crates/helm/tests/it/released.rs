@@ -8,7 +8,9 @@ use airlift_scan::documents;
 use airlift_spec::{Ctx, Reference};
 use serde_json::{Map, Value};
 
-use crate::world::{data, helm};
+use airlift_testkit::data;
+
+use crate::world::helm;
 
 /// A released chart and the answers that lie beside it.
 struct Release {
@@ -24,14 +26,9 @@ impl Release {
 }
 
 fn releases() -> Vec<Release> {
-    let Some(data) = data() else {
-        airlift_testkit::tools::skip_without_data(
-            "needs the released charts beside the repository",
-        );
-        return Vec::new();
-    };
+    let Some(charts) = data("gpu-operator") else { return Vec::new() };
     let mut all = Vec::new();
-    for entry in fs_err::read_dir(data.join("gpu-operator")).unwrap() {
+    for entry in fs_err::read_dir(charts).unwrap() {
         let folder = entry.unwrap().path();
         let is_package = |path: &PathBuf| path.extension() == Some("tgz".as_ref());
         let mut files = fs_err::read_dir(&folder).unwrap().map(|file| file.unwrap().path());

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use airlift_helm::{Chart, Helm};
 use airlift_spec::Ctx;
@@ -35,12 +35,4 @@ pub(crate) fn chart(files: &[(&str, &str)]) -> Chart {
         vec![("Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.2.3\nappVersion: '4.5'\n")];
     all.extend(files);
     Chart::open(folder(&all).path()).unwrap()
-}
-
-/// The folder of real charts, which lies beside the repository; none where this machine has none.
-#[expect(clippy::disallowed_methods, reason = "tests are configured from outside")]
-pub(crate) fn data() -> Option<PathBuf> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let beside = above.map(|folder| folder.join("shared/data")).find(|folder| folder.is_dir());
-    std::env::var_os("AIRLIFT_DATA").map(PathBuf::from).or(beside)
 }

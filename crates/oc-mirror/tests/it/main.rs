@@ -1,6 +1,6 @@
 //! Against what oc-mirror and OpenShift themselves say, where that lies beside the checkout.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crds;
 mod data;

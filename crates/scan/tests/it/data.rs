@@ -6,16 +6,7 @@ use std::path::{Path, PathBuf};
 use airlift_scan::{Document, Scan, documents, scan};
 use airlift_spec::Reference;
 
-/// The folder `path` of the real inputs, or none where they are not here; then it says that the test is skipped.
-pub(crate) fn data(path: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let place = option_env!("AIRLIFT_DATA").map_or(beside, PathBuf::from).join(path);
-    if !place.exists() {
-        println!("SKIPPED: {} is not here", place.display());
-        return None;
-    }
-    Some(place)
-}
+pub(crate) use airlift_testkit::data;
 
 /// Everything found in all objects of a text.
 pub(crate) fn scan_stream(bytes: &[u8]) -> Scan {

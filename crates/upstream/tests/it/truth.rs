@@ -2,8 +2,6 @@
 //!
 //! The data lies beside the checkout and is no part of it; where it is absent, the tests are skipped and say so.
 
-#![expect(clippy::print_stdout, reason = "tests say what they skip, and what they measured")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -15,19 +13,9 @@ use airlift_testkit::need;
 use airlift_upstream::resolve::ResolveOptions;
 use serde_json::Value;
 
-use crate::world::World;
+use airlift_testkit::data;
 
-/// The folder of the real data, or none where this machine has none; then it says that the test is skipped.
-#[expect(clippy::disallowed_methods, reason = "tests are configured from outside")]
-fn data() -> Option<PathBuf> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let beside = above.map(|folder| folder.join("shared/data")).find(|folder| folder.is_dir());
-    let place = std::env::var_os("AIRLIFT_DATA").map(PathBuf::from).or(beside);
-    if place.is_none() {
-        println!("SKIPPED: no data beside the repository, and AIRLIFT_DATA is not set");
-    }
-    place
-}
+use crate::world::World;
 
 /// What `resolve --offline` makes of these sources, whose paths start from the folder of the real data.
 async fn offline(sources: &str, data: &Path, programs: Option<&Path>) -> Lock {
@@ -59,7 +47,7 @@ fn parse(text: &str) -> Reference {
 
 #[tokio::test]
 async fn a_real_mirror_run_carries_what_the_same_choice_comes_to_here() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     let run = data.join("olm/image-lists/ocmirror-dry-run");
     let mapping = text(&run.join("mapping.txt"));
     let theirs: BTreeSet<Reference> = mapping
@@ -121,7 +109,7 @@ async fn release(data: &Path, catalog: &str, version: &str, channel: &str) -> Lo
 
 #[tokio::test]
 async fn a_release_brings_what_it_lists_and_what_is_published_beside_it() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     let lists = text(&data.join("olm/image-lists/rhoai-additional-images.json"));
     let lists: BTreeMap<String, Value> = serde_json::from_str(&lists).unwrap();
     for (name, catalog, version, channel) in RELEASES {
@@ -139,7 +127,7 @@ async fn a_release_brings_what_it_lists_and_what_is_published_beside_it() {
 
 #[tokio::test]
 async fn an_operator_that_reads_another_variable_than_is_set_is_known() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     for (name, catalog, version, channel) in RELEASES {
         let lock = release(&data, catalog, version, channel).await;
         let fallback = lock.artifact(&parse("registry.redhat.io/openshift4/ose-cli:v4.17"));
@@ -165,7 +153,7 @@ const NOT_ASKED_FOR: [(&str, &str); 8] = [
 
 #[tokio::test]
 async fn what_an_operator_carries_inside_is_in_the_lock_or_said() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     for (name, catalog, version, channel) in RELEASES {
         let lock = release(&data, catalog, version, channel).await;
         let (mut seen, mut missed) = (0, Vec::new());
@@ -217,7 +205,7 @@ fn images(path: &Path) -> BTreeSet<Reference> {
 #[tokio::test]
 async fn every_released_chart_brings_itself_and_all_its_images() {
     let helm = need!("helm");
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     for entry in fs_err::read_dir(data.join("gpu-operator")).unwrap() {
         let entry = entry.unwrap();
         let version = entry.file_name().to_string_lossy().into_owned();
@@ -240,7 +228,7 @@ async fn every_released_chart_brings_itself_and_all_its_images() {
 
 #[tokio::test]
 async fn a_rendered_platform_has_every_image_and_hardly_another() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("") else { return };
     for version in ["v1.9.1", "v1.10-branch"] {
         let folder = data.join("kubeflow/manifests");
         let unpacked = tempfile::tempdir().unwrap();

@@ -1,5 +1,3 @@
-use std::path::{Path, PathBuf};
-
 use insta::assert_snapshot;
 
 use super::*;
@@ -107,16 +105,8 @@ fn two_that_would_be_one_on_the_far_side_are_an_error() {
 }
 
 /// The schema of a CRD of the real inputs, which lie beside the checkout and are no part of it.
-#[expect(clippy::disallowed_methods, reason = "tests are configured from outside")]
 fn schema(file: &str, crd: &str, version: &str) -> Option<Value> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let beside = above.map(|folder| folder.join("shared/data")).find(|folder| folder.is_dir());
-    let data = std::env::var_os("AIRLIFT_DATA").map(PathBuf::from).or(beside);
-    let Some(file) = data.map(|data| data.join(file)).filter(|file| file.exists()) else {
-        eprintln!("SKIPPED: {file} is not here");
-        return None;
-    };
-    let text = fs_err::read_to_string(file).unwrap();
+    let text = fs_err::read_to_string(airlift_testkit::data(file)?).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let crd = documents.iter().find(|it| it["metadata"]["name"] == crd).unwrap();
     let mut versions = crd["spec"]["versions"].as_array().unwrap().iter();
