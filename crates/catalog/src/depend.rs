@@ -7,6 +7,7 @@ mod requirement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_spec::stack::Dependencies;
 use airlift_spec::{Class, Explain, Finding};
 
 use crate::graph::Graph;
@@ -87,17 +88,6 @@ impl Explain for DependError {
             Self::Malformed { .. } | Self::Conflict { .. } | Self::Graph { .. } => None,
         }
     }
-}
-
-/// What to do about requirements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dependencies {
-    /// Keep what is required, too.
-    Include,
-    /// Say what is required and not kept.
-    Report,
-    /// Leave it to who chose.
-    Ignore,
 }
 
 /// Adds to each choice what the chosen bundles require, and what that requires, until nothing is missing; or says only

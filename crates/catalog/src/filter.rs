@@ -1,7 +1,7 @@
 //! What of a catalog stays, as oc-mirror v2 decides it.
 //!
-//! One engine with two tempers. [`Mode::OcMirror`] does what that tool does, and warns where it is silent.
-//! [`Mode::Strict`] takes the same bundles, and makes an error of what is silently not what was asked for.
+//! One engine with two tempers. [`Rules::OcMirror`] does what that tool does, and warns where it is silent.
+//! [`Rules::Own`] takes the same bundles, and makes an error of what is silently not what was asked for.
 
 mod error;
 mod package;
@@ -9,48 +9,12 @@ mod package;
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::Finding;
+use airlift_spec::stack::{PackageWish, Rules, Selection};
 
 use crate::near;
 use crate::{Catalog, Choice};
 
 pub use error::FilterError;
-
-/// What is asked for. No packages at all is the whole catalog.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    pub packages: Vec<PackageSelection>,
-    /// All bundles of what is kept, not only the heads.
-    pub full: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct PackageSelection {
-    pub name: String,
-    pub default_channel: Option<String>,
-    /// None means all.
-    pub channels: Vec<ChannelSelection>,
-    pub min: Option<String>,
-    pub max: Option<String>,
-    /// All entries of the channels that are kept, of this package alone.
-    pub full: bool,
-    /// These bundles and no others.
-    pub bundles: Vec<String>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ChannelSelection {
-    pub name: String,
-    pub min: Option<String>,
-    pub max: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// What is not as it was asked for is an error.
-    Strict,
-    /// What oc-mirror passes over in silence is a warning.
-    OcMirror,
-}
 
 /// What stays, and what there is to say about it.
 #[derive(Debug)]
@@ -67,14 +31,14 @@ pub struct Filtered {
 pub fn filter(
     catalog: &Catalog,
     selection: &Selection,
-    mode: Mode,
+    rules: Rules,
 ) -> Result<Filtered, FilterError> {
     let asked = asked(selection)?;
     let mut filtered = Filtered { choice: Choice::default(), findings: Vec::new() };
     for (name, asked) in &asked {
         if !catalog.packages.contains_key(*name) {
             let near = near::names(name, catalog.packages.keys().map(String::as_str));
-            if mode == Mode::Strict {
+            if rules == Rules::Own {
                 return Err(FilterError::NoPackage { package: asked.name.clone(), near });
             }
             let message = format!("the catalog has no such package; {}", meant(&near));
@@ -86,10 +50,10 @@ pub fn filter(
         if asked.is_none() && !selection.packages.is_empty() {
             continue;
         }
-        let nothing = PackageSelection::default();
+        let nothing = PackageWish::default();
         let asked = asked.unwrap_or(&nothing);
         let full = selection.full || asked.full;
-        let work = package::Work::new(package, asked, full, mode);
+        let work = package::Work::new(package, asked, full, rules);
         let (kept, findings) = work.run()?;
         filtered.choice.packages.insert(name.clone(), kept);
         filtered.findings.extend(findings);
@@ -105,7 +69,7 @@ fn meant(near: &[String]) -> String {
 }
 
 /// The selection by package, if it does not contradict itself.
-fn asked(selection: &Selection) -> Result<BTreeMap<&str, &PackageSelection>, FilterError> {
+fn asked(selection: &Selection) -> Result<BTreeMap<&str, &PackageWish>, FilterError> {
     let mut found = BTreeMap::new();
     for asked in &selection.packages {
         if let Some(message) = contradiction(asked, selection.full || asked.full) {
@@ -119,10 +83,10 @@ fn asked(selection: &Selection) -> Result<BTreeMap<&str, &PackageSelection>, Fil
     Ok(found)
 }
 
-fn contradiction(asked: &PackageSelection, full: bool) -> Option<String> {
-    let has_range = asked.min.is_some() || asked.max.is_some();
+fn contradiction(asked: &PackageWish, full: bool) -> Option<String> {
+    let has_range = asked.from.is_some() || asked.to.is_some();
     let ranged =
-        asked.channels.iter().find(|channel| channel.min.is_some() || channel.max.is_some());
+        asked.channels.iter().find(|channel| channel.from.is_some() || channel.to.is_some());
     let mut names = BTreeSet::new();
     if asked.name.is_empty() || asked.channels.iter().any(|channel| channel.name.is_empty()) {
         return Some("a name is empty".to_owned());

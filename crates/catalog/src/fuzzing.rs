@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::version::Bounds;
-use crate::{
-    Catalog, Document, Mode, Range, ReadError, Selection, Wanted, filter, read, validate, write,
-};
+use airlift_spec::stack::{Rules, Selection};
+
+use crate::{Catalog, Document, Range, ReadError, Wanted, filter, read, validate, write};
 
 /// A file of a catalog: skipping finds what parsing finds, and what is written is read as the same thing.
 pub fn catalog(data: &[u8]) {
@@ -19,7 +19,7 @@ pub fn catalog(data: &[u8]) {
     }
     let Ok(catalog) = Catalog::from_documents(all) else { return };
     validate(&catalog);
-    for mode in [Mode::Strict, Mode::OcMirror] {
+    for mode in [Rules::Own, Rules::OcMirror] {
         if let Ok(filtered) = filter(&catalog, &Selection::default(), mode) {
             let _ = validate(&catalog.clone().keep(&filtered.choice));
         }

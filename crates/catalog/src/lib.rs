@@ -24,11 +24,9 @@ mod write;
 pub use bundle::{Gvk, ManifestError, RelatedImage};
 pub use catalog::{Bundle, Catalog, Channel, Entry, Package};
 pub use choice::{Choice, Kept};
-pub use depend::{Addition, DependError, Dependencies, Link, Offer, Requirement, depend};
+pub use depend::{Addition, DependError, Link, Offer, Requirement, depend};
 pub use document::Document;
-pub use filter::{
-    ChannelSelection, FilterError, Filtered, Mode, PackageSelection, Selection, filter,
-};
+pub use filter::{FilterError, Filtered, filter};
 pub use read::{ReadError, Reader, Wanted};
 pub use validate::validate;
 pub use version::{ParseRangeError, Range};

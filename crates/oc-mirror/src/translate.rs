@@ -144,6 +144,7 @@ fn package(wanted: &Package) -> PackageWish {
         from: wanted.min.clone(),
         to: wanted.max.clone(),
         full: false,
+        bundles: Vec::new(),
     }
 }
 

@@ -9,13 +9,11 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use airlift_catalog::{
-    Bundle, Catalog, ChannelSelection, Choice, Kept, PackageSelection, Reader, Wanted,
-};
+use airlift_catalog::{Bundle, Catalog, Choice, Kept, Reader, Wanted};
 use airlift_registry::client::Repository;
 use airlift_spec::lock::KeptPackage;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
-use airlift_spec::stack::{self, ChannelWish, PackageWish, Place, Selection};
+use airlift_spec::stack::{self, Place, Selection};
 use airlift_spec::{Ctx, Descriptor, Digest, Platforms, Reference};
 use airlift_store::Store;
 use flate2::read::MultiGzDecoder;
@@ -406,24 +404,4 @@ pub(crate) fn wanted(selection: &Selection) -> Wanted {
         return Wanted::All;
     }
     Wanted::packages(selection.packages.iter().map(|package| package.name.clone()))
-}
-
-/// A selection in the words of the filter.
-pub(crate) fn understood(selection: &Selection) -> airlift_catalog::Selection {
-    let channel = |wish: &ChannelWish| ChannelSelection {
-        name: wish.name.clone(),
-        min: wish.from.clone(),
-        max: wish.to.clone(),
-    };
-    let package = |wish: &PackageWish| PackageSelection {
-        name: wish.name.clone(),
-        default_channel: wish.default.clone(),
-        channels: wish.channels.iter().map(channel).collect(),
-        min: wish.from.clone(),
-        max: wish.to.clone(),
-        full: wish.full,
-        bundles: Vec::new(),
-    };
-    let packages = selection.packages.iter().map(package).collect();
-    airlift_catalog::Selection { packages, full: selection.full }
 }

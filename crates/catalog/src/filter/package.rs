@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::Finding;
+use airlift_spec::stack::{PackageWish, Rules};
 
 use super::error::prerelease_help;
-use super::{FilterError, Mode, PackageSelection, meant};
+use super::{FilterError, meant};
 use crate::graph::Graph;
 use crate::near;
 use crate::version::Bounds;
@@ -13,9 +14,9 @@ use crate::{Channel, Kept, Package};
 
 pub(super) struct Work<'a> {
     package: &'a Package,
-    asked: &'a PackageSelection,
+    asked: &'a PackageWish,
     full: bool,
-    mode: Mode,
+    rules: Rules,
     kept: Kept,
     findings: Vec<Finding>,
     /// Channels nobody named that have nothing to keep.
@@ -27,15 +28,15 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(super) fn new(
         package: &'a Package,
-        asked: &'a PackageSelection,
+        asked: &'a PackageWish,
         full: bool,
-        mode: Mode,
+        rules: Rules,
     ) -> Self {
         Self {
             package,
             asked,
             full,
-            mode,
+            rules,
             kept: Kept::default(),
             findings: Vec::new(),
             emptied: Vec::new(),
@@ -78,7 +79,7 @@ impl<'a> Work<'a> {
                 continue;
             }
             let near = near::names(bundle, self.package.bundles.keys().map(String::as_str));
-            if self.mode == Mode::Strict {
+            if self.rules == Rules::Own {
                 return Err(FilterError::NoBundle {
                     package: self.name(),
                     bundle: bundle.clone(),
@@ -105,7 +106,7 @@ impl<'a> Work<'a> {
             }
             let near = near::names(&asked.name, all.keys().map(String::as_str));
             let (package, channel) = (self.name(), asked.name.clone());
-            if self.mode == Mode::Strict {
+            if self.rules == Rules::Own {
                 return Err(FilterError::NoChannel { package, channel, near });
             }
             let message = format!("package `{package}` has no such channel; {}", meant(&near));
@@ -135,7 +136,7 @@ impl<'a> Work<'a> {
     }
 
     fn new_default(&self) -> Option<&'a str> {
-        self.asked.default_channel.as_deref().filter(|name| !name.is_empty())
+        self.asked.default.as_deref().filter(|name| !name.is_empty())
     }
 
     fn channel(&mut self, channel: &'a Channel) -> Result<(), FilterError> {
@@ -148,7 +149,7 @@ impl<'a> Work<'a> {
         if entries.is_empty() {
             self.emptied(channel, bounds.as_ref(), taken.is_empty())?;
         }
-        if !entries.is_empty() || (self.mode == Mode::OcMirror && !taken.is_empty()) {
+        if !entries.is_empty() || (self.rules == Rules::OcMirror && !taken.is_empty()) {
             self.kept.channels.insert(channel.name.clone(), entries);
         }
         let exists = |name: &String| self.package.bundles.contains_key(name);
@@ -159,8 +160,8 @@ impl<'a> Work<'a> {
     /// The channel's range, else the package's.
     fn bounds(&self, channel: &Channel) -> Result<Option<Bounds>, FilterError> {
         let own = self.asked.channels.iter().find(|asked| asked.name == channel.name);
-        let own = own.filter(|own| own.min.is_some() || own.max.is_some());
-        let (min, max) = own.map_or((&self.asked.min, &self.asked.max), |own| (&own.min, &own.max));
+        let own = own.filter(|own| own.from.is_some() || own.to.is_some());
+        let (min, max) = own.map_or((&self.asked.from, &self.asked.to), |own| (&own.from, &own.to));
         Bounds::new(min.as_deref(), max.as_deref()).map_err(|wrong| FilterError::Contradiction {
             package: self.name(),
             message: format!("`{wrong}` is not a version"),
@@ -266,7 +267,7 @@ impl<'a> Work<'a> {
         let is_default = is_bare && channel.name == self.package.default_channel;
         let is_named = self.asked.channels.iter().any(|asked| asked.name == channel.name)
             || channel.name == self.kept.default_channel;
-        if is_default || (is_named && self.mode == Mode::Strict) {
+        if is_default || (is_named && self.rules == Rules::Own) {
             return Err(self.empty(channel, bounds));
         }
         if is_named {

@@ -1,8 +1,6 @@
-use airlift_catalog::{
-    Catalog, Choice, Dependencies, Mode, Offer, PackageSelection, Reader, Requirement, Selection,
-    Wanted, depend, filter,
-};
+use airlift_catalog::{Catalog, Choice, Offer, Reader, Requirement, Wanted, depend, filter};
 use airlift_spec::Explain;
+use airlift_spec::stack::{Dependencies, PackageWish, Rules, Selection};
 use serde_json::{Value, json};
 
 use crate::data;
@@ -50,12 +48,11 @@ fn catalog(packages: &[String]) -> Catalog {
 }
 
 fn offer<'a>(name: &str, catalog: &'a Catalog, heads: &[&str]) -> Offer<'a> {
-    let package =
-        |name: &&str| PackageSelection { name: (*name).to_owned(), ..PackageSelection::default() };
+    let package = |name: &&str| PackageWish { name: (*name).to_owned(), ..PackageWish::default() };
     let selection = Selection { packages: heads.iter().map(package).collect(), full: false };
     let choice = match heads {
         [] => Choice::default(),
-        _ => filter(catalog, &selection, Mode::Strict).unwrap().choice,
+        _ => filter(catalog, &selection, Rules::Own).unwrap().choice,
     };
     Offer { name: name.to_owned(), catalog, choice }
 }

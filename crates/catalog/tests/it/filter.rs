@@ -1,10 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_catalog::{
-    Catalog, ChannelSelection, Choice, FilterError, Filtered, Mode, PackageSelection, Reader,
-    Selection, Wanted, filter,
-};
+use airlift_catalog::{Catalog, Choice, FilterError, Filtered, Reader, Wanted, filter};
 use airlift_spec::Explain;
+use airlift_spec::stack::{ChannelWish, PackageWish, Rules, Selection};
 use fs_err as fs;
 use serde_json::Value;
 
@@ -19,17 +17,17 @@ fn list(value: &Value) -> Vec<&Value> {
 }
 
 fn selection(case: &Value) -> Selection {
-    let channel = |value: &Value| ChannelSelection {
+    let channel = |value: &Value| ChannelWish {
         name: text(value, "name").unwrap(),
-        min: text(value, "minVersion"),
-        max: text(value, "maxVersion"),
+        from: text(value, "minVersion"),
+        to: text(value, "maxVersion"),
     };
-    let package = |value: &Value| PackageSelection {
+    let package = |value: &Value| PackageWish {
         name: text(value, "name").unwrap(),
-        default_channel: text(value, "defaultChannel"),
+        default: text(value, "defaultChannel"),
         channels: list(&value["channels"]).into_iter().map(channel).collect(),
-        min: text(value, "minVersion"),
-        max: text(value, "maxVersion"),
+        from: text(value, "minVersion"),
+        to: text(value, "maxVersion"),
         full: false,
         bundles: Vec::new(),
     };
@@ -112,7 +110,7 @@ fn the_known_answers_of_oc_mirrors_library_are_ours() {
         let words = case["case"].as_str().unwrap();
         let catalog = read(case["catalog"].as_str().unwrap(), &Wanted::All).unwrap();
         for (name, expected) in case["expect"].as_object().unwrap() {
-            match (filter(&catalog, &selection(&case), Mode::OcMirror), expected["error"].as_str())
+            match (filter(&catalog, &selection(&case), Rules::OcMirror), expected["error"].as_str())
             {
                 (Ok(filtered), None) => check(&catalog, &filtered, name, expected, words),
                 // The filter gives nothing and warns; that nothing is left is for the run to say.
@@ -137,7 +135,7 @@ fn strict_takes_the_same_bundles_or_says_what_is_silently_not_so() {
         let words = case["case"].as_str().unwrap();
         let catalog = read(case["catalog"].as_str().unwrap(), &Wanted::All).unwrap();
         for (name, expected) in case["expect"].as_object().unwrap() {
-            match filter(&catalog, &selection(&case), Mode::Strict) {
+            match filter(&catalog, &selection(&case), Rules::Own) {
                 Ok(filtered) => {
                     assert!(expected["error"].is_null(), "{words}");
                     check(&catalog, &filtered, name, expected, words);
@@ -175,16 +173,15 @@ fn a_real_run_of_oc_mirror_took_the_same_images() {
     let catalog =
         read("catalogs/rhoai-2.25/v4.19/rhods-operator/catalog.yaml", &Wanted::All).unwrap();
     let version = || Some("2.25.0".to_owned());
-    let channel =
-        ChannelSelection { name: "stable-2.25".to_owned(), min: version(), max: version() };
-    let package = PackageSelection {
+    let channel = ChannelWish { name: "stable-2.25".to_owned(), from: version(), to: version() };
+    let package = PackageWish {
         name: "rhods-operator".to_owned(),
-        default_channel: Some("stable-2.25".to_owned()),
+        default: Some("stable-2.25".to_owned()),
         channels: vec![channel],
-        ..PackageSelection::default()
+        ..PackageWish::default()
     };
     let selection = Selection { packages: vec![package], full: false };
-    let images = images(&catalog, &filter(&catalog, &selection, Mode::Strict).unwrap().choice);
+    let images = images(&catalog, &filter(&catalog, &selection, Rules::Own).unwrap().choice);
     assert_eq!(images.len(), 97);
     let missing: Vec<&String> =
         images.iter().filter(|image| !mapped.contains(image.as_str())).collect();
@@ -227,12 +224,12 @@ pub(crate) fn thing(channels: &[(&str, &[&str])]) -> Catalog {
 }
 
 /// What stays of `thing` in each channel, or the error and its help.
-fn strict(catalog: &Catalog, asked: PackageSelection) -> Result<String, String> {
-    let asked = PackageSelection { name: "thing".to_owned(), ..asked };
-    run(catalog, asked, Mode::Strict)
+fn strict(catalog: &Catalog, asked: PackageWish) -> Result<String, String> {
+    let asked = PackageWish { name: "thing".to_owned(), ..asked };
+    run(catalog, asked, Rules::Own)
 }
 
-fn run(catalog: &Catalog, asked: PackageSelection, mode: Mode) -> Result<String, String> {
+fn run(catalog: &Catalog, asked: PackageWish, mode: Rules) -> Result<String, String> {
     let selection = Selection { packages: vec![asked], full: false };
     let filtered = filter(catalog, &selection, mode).map_err(|err| match err.help() {
         Some(help) => format!("{err}; {help}"),
@@ -247,8 +244,8 @@ fn run(catalog: &Catalog, asked: PackageSelection, mode: Mode) -> Result<String,
     Ok(channels.collect::<Vec<_>>().join("; "))
 }
 
-fn channel(name: &str) -> ChannelSelection {
-    ChannelSelection { name: name.to_owned(), ..ChannelSelection::default() }
+fn channel(name: &str) -> ChannelWish {
+    ChannelWish { name: name.to_owned(), ..ChannelWish::default() }
 }
 
 const CHANNELS: &[(&str, &[&str])] = &[
@@ -259,40 +256,37 @@ const CHANNELS: &[(&str, &[&str])] = &[
 #[test]
 fn what_is_not_there_is_an_error_with_what_is() {
     let catalog = thing(CHANNELS);
-    let none = PackageSelection::default;
+    let none = PackageWish::default;
     let error = |asked| strict(&catalog, asked).unwrap_err();
-    let asked = PackageSelection { name: "thinx".to_owned(), ..none() };
+    let asked = PackageWish { name: "thinx".to_owned(), ..none() };
     assert_eq!(
-        run(&catalog, asked.clone(), Mode::Strict).unwrap_err(),
+        run(&catalog, asked.clone(), Rules::Own).unwrap_err(),
         "the catalog has no package `thinx`; there is `thing`"
     );
-    assert_eq!(run(&catalog, asked, Mode::OcMirror).unwrap(), "");
+    assert_eq!(run(&catalog, asked, Rules::OcMirror).unwrap(), "");
     assert_eq!(
-        error(PackageSelection {
-            channels: vec![channel("stable-1"), channel("stable")],
-            ..none()
-        }),
+        error(PackageWish { channels: vec![channel("stable-1"), channel("stable")], ..none() }),
         "package `thing` has no channel `stable-1`; there is `stable`"
     );
     assert_eq!(
-        error(PackageSelection { channels: vec![channel("old")], ..none() }),
+        error(PackageWish { channels: vec![channel("old")], ..none() }),
         "the filter takes out `stable`, the default channel of package `thing`; \
          set the package's `defaultChannel` to one that is kept: `old`"
     );
     assert_eq!(
-        error(PackageSelection { min: Some("2.0.0".to_owned()), ..none() }),
+        error(PackageWish { from: Some("2.0.0".to_owned()), ..none() }),
         "nothing in channel `stable` of package `thing` is in the range `>=2.0.0`; there is `1.2.0`, `2.0.0-ea.1`"
     );
     assert_eq!(
-        error(PackageSelection { min: Some("1.3.0".to_owned()), ..none() }),
+        error(PackageWish { from: Some("1.3.0".to_owned()), ..none() }),
         "nothing in channel `stable` of package `thing` is in the range `>=1.3.0`; `>=1.3.0` takes no prereleases \
          (`thing.v2.0.0-ea.1`), since none of its bounds is one; end a bound in `-0`, as in `1.2.0-0`, to take them"
     );
-    let exact = |version: &str| PackageSelection {
-        min: Some(version.to_owned()),
-        max: Some(version.to_owned()),
+    let exact = |version: &str| PackageWish {
+        from: Some(version.to_owned()),
+        to: Some(version.to_owned()),
         channels: vec![channel("old")],
-        default_channel: Some("old".to_owned()),
+        default: Some("old".to_owned()),
         ..none()
     };
     assert_eq!(
@@ -304,11 +298,11 @@ fn what_is_not_there_is_an_error_with_what_is() {
         "package `thing` has no bundle of version 1.3.0; there is `1.1.1`, `1.2.0`, `2.0.0-ea.1`"
     );
     assert_eq!(
-        error(PackageSelection { bundles: vec!["thing.v1.2".to_owned()], ..none() }),
+        error(PackageWish { bundles: vec!["thing.v1.2".to_owned()], ..none() }),
         "package `thing` has no bundle `thing.v1.2`; there is `thing.v1.2.0`, `thing.v1.0.0`, `thing.v1.1.0`"
     );
     assert_eq!(
-        error(PackageSelection { min: Some("latest".to_owned()), ..none() }),
+        error(PackageWish { from: Some("latest".to_owned()), ..none() }),
         "the filter of package `thing` contradicts itself: `latest` is not a version"
     );
 }
@@ -316,21 +310,18 @@ fn what_is_not_there_is_an_error_with_what_is() {
 #[test]
 fn ranges_keep_one_chain_and_the_skipped_bundles_in_range() {
     let catalog = thing(CHANNELS);
-    let range = |min: &str, max: &str| PackageSelection {
-        min: Some(min.to_owned()),
-        max: Some(max.to_owned()),
-        ..PackageSelection::default()
+    let range = |from: &str, to: &str| PackageWish {
+        from: Some(from.to_owned()),
+        to: Some(to.to_owned()),
+        ..PackageWish::default()
     };
     let kept = |min, max| strict(&catalog, range(min, max)).unwrap();
     assert_eq!(kept("1.1.0", "1.2.0"), "stable: 1.1.0 1.1.1 1.2.0");
     assert_eq!(kept("1.1.1", "1.1.5"), "stable: 1.1.1 1.2.0");
     assert_eq!(kept("1.0.0", "2.0.0-zz"), "old: 1.0.0; stable: 1.0.0 1.1.0 1.1.1 1.2.0 2.0.0-ea.1");
-    assert_eq!(
-        strict(&catalog, PackageSelection::default()).unwrap(),
-        "old: 1.0.0; stable: 2.0.0-ea.1"
-    );
+    assert_eq!(strict(&catalog, PackageWish::default()).unwrap(), "old: 1.0.0; stable: 2.0.0-ea.1");
     let bundles = vec!["thing.v1.2.0".to_owned(), "thing.v1.1.0".to_owned()];
-    let listed = PackageSelection { bundles, ..PackageSelection::default() };
+    let listed = PackageWish { bundles, ..PackageWish::default() };
     assert_eq!(strict(&catalog, listed).unwrap(), "stable: 1.1.0 1.2.0");
 }
 
@@ -346,7 +337,7 @@ fn channels_that_are_no_graph_are_named() {
         (&["1.0.0<1.0.0"], "`thing.v1.0.0` replaces or skips itself"),
         (&["1.0.0", "1.0.0"], "`thing.v1.0.0` stands in it twice"),
     ] {
-        let err = strict(&thing(&[("stable", entries)]), PackageSelection::default()).unwrap_err();
+        let err = strict(&thing(&[("stable", entries)]), PackageWish::default()).unwrap_err();
         assert_eq!(
             err,
             format!("channel `stable` of package `thing` is no update graph: {message}")
@@ -358,26 +349,20 @@ fn channels_that_are_no_graph_are_named() {
 fn contradictions_are_refused_in_both_modes() {
     let catalog = thing(CHANNELS);
     let min = || Some("1.0.0".to_owned());
-    let ranged = ChannelSelection { min: min(), ..channel("stable") };
-    let none = PackageSelection::default;
+    let ranged = ChannelWish { from: min(), ..channel("stable") };
+    let none = PackageWish::default;
     for (asked, full) in [
-        (PackageSelection { min: min(), channels: vec![ranged.clone()], ..none() }, false),
-        (PackageSelection { min: min(), ..none() }, true),
-        (PackageSelection { channels: vec![ranged], ..none() }, true),
-        (
-            PackageSelection { bundles: vec!["thing.v1.0.0".to_owned()], min: min(), ..none() },
-            false,
-        ),
-        (PackageSelection { bundles: vec!["thing.v1.0.0".to_owned()], ..none() }, true),
-        (
-            PackageSelection { channels: vec![channel("stable"), channel("stable")], ..none() },
-            false,
-        ),
-        (PackageSelection { channels: vec![channel("")], ..none() }, false),
+        (PackageWish { from: min(), channels: vec![ranged.clone()], ..none() }, false),
+        (PackageWish { from: min(), ..none() }, true),
+        (PackageWish { channels: vec![ranged], ..none() }, true),
+        (PackageWish { bundles: vec!["thing.v1.0.0".to_owned()], from: min(), ..none() }, false),
+        (PackageWish { bundles: vec!["thing.v1.0.0".to_owned()], ..none() }, true),
+        (PackageWish { channels: vec![channel("stable"), channel("stable")], ..none() }, false),
+        (PackageWish { channels: vec![channel("")], ..none() }, false),
     ] {
-        let asked = PackageSelection { name: "thing".to_owned(), ..asked };
+        let asked = PackageWish { name: "thing".to_owned(), ..asked };
         let selection = Selection { packages: vec![asked], full };
-        for mode in [Mode::Strict, Mode::OcMirror] {
+        for mode in [Rules::Own, Rules::OcMirror] {
             let err = filter(&catalog, &selection, mode).unwrap_err();
             assert!(matches!(err, FilterError::Contradiction { .. }), "{err}");
         }

@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 
-use airlift_catalog::{
-    Catalog, Choice, Mode, PackageSelection, Reader, Selection, Wanted, filter, validate, write,
-};
+use airlift_catalog::{Catalog, Choice, Reader, Wanted, filter, validate, write};
+use airlift_spec::stack::{ChannelWish, PackageWish, Rules, Selection};
 
 use crate::data;
 use crate::filter::thing;
@@ -38,21 +37,21 @@ fn real_catalogs_are_valid_and_come_back_from_what_is_written() {
 fn heads_and_ranges_of_real_catalogs_are_valid_when_written() {
     for root in data::catalogs() {
         let catalog = Catalog::read_dir(&root, &Wanted::All).unwrap();
-        let heads = filter(&catalog, &Selection::default(), Mode::Strict).unwrap().choice;
+        let heads = filter(&catalog, &Selection::default(), Rules::Own).unwrap().choice;
         assert!(validate(&catalog.clone().keep(&heads)).is_empty(), "{}", root.display());
         for package in catalog.packages.values() {
             let middle = package.bundles.values().filter_map(|bundle| bundle.version.as_ref());
             let mut versions: Vec<_> = middle.collect();
             versions.sort();
-            let asked = PackageSelection {
+            let asked = PackageWish {
                 name: package.name.clone(),
-                min: Some(versions[versions.len() / 2].to_string()),
-                ..PackageSelection::default()
+                from: Some(versions[versions.len() / 2].to_string()),
+                ..PackageWish::default()
             };
             let selection = Selection { packages: vec![asked], full: false };
             let packages = [(package.name.clone(), package.clone())].into();
             let alone = Catalog { packages, others: Vec::new() };
-            let Ok(filtered) = filter(&alone, &selection, Mode::Strict) else { continue };
+            let Ok(filtered) = filter(&alone, &selection, Rules::Own) else { continue };
             let mut choice = filtered.choice;
             choice.servable();
             let found = validate(&alone.keep(&choice));
@@ -95,19 +94,16 @@ const SOURCE: &str = r#"
 
 #[test]
 fn what_is_kept_is_written_as_it_was_and_what_points_to_the_rest_is_gone() {
-    let asked = PackageSelection {
+    let asked = PackageWish {
         name: "thing".to_owned(),
-        default_channel: Some("new".to_owned()),
-        channels: vec![airlift_catalog::ChannelSelection {
-            name: "new".to_owned(),
-            ..Default::default()
-        }],
-        ..PackageSelection::default()
+        default: Some("new".to_owned()),
+        channels: vec![ChannelWish { name: "new".to_owned(), ..Default::default() }],
+        ..PackageWish::default()
     };
     let selection = Selection { packages: vec![asked], full: false };
     let catalog = read(SOURCE);
     assert!(validate(&catalog).is_empty());
-    let filtered = filter(&catalog, &selection, Mode::Strict).unwrap();
+    let filtered = filter(&catalog, &selection, Rules::Own).unwrap();
     let kept = catalog.keep(&filtered.choice);
     assert!(validate(&kept).is_empty());
     assert_eq!(

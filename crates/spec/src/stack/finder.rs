@@ -98,6 +98,9 @@ pub struct PackageWish {
     pub to: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub full: bool,
+    /// Just these bundles, in place of channels and ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<String>,
 }
 
 /// What is kept of one channel.

@@ -324,7 +324,15 @@ impl PackageWire {
         if let Some(name) = self.channel {
             channels.push(ChannelWish { name, from: from.take(), to: to.take() });
         }
-        PackageWish { name: self.name, channels, default: self.default, from, to, full: self.full }
+        PackageWish {
+            name: self.name,
+            channels,
+            default: self.default,
+            from,
+            to,
+            full: self.full,
+            bundles: Vec::new(),
+        }
     }
 }
 

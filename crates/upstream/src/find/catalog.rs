@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_catalog::{
-    Addition, Bundle, Catalog, Choice, FilterError, Filtered, Mode, Offer, Wanted, filter, validate,
+    Addition, Bundle, Catalog, Choice, FilterError, Filtered, Offer, Wanted, filter, validate,
 };
 use airlift_scan::knowledge::{Advice, EnvAlias, Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
@@ -91,13 +91,10 @@ impl<'a> Work<'a> {
         let platforms = finder.platforms(stack);
         let opened = catalogs::open(&wanted.place, None, platforms, upstream, ctx).await?;
         let (place, selection) = (opened.clone(), wanted.selection.clone());
-        let mode = match wanted.rules {
-            Rules::Own => Mode::Strict,
-            Rules::OcMirror => Mode::OcMirror,
-        };
+        let rules = wanted.rules;
         let read = move || {
             let catalog = place.read(&catalogs::wanted(&selection))?;
-            let filtered = filter(&catalog, &catalogs::understood(&selection), mode);
+            let filtered = filter(&catalog, &selection, rules);
             Ok((catalog, filtered.map_err(UpstreamError::Filter)?))
         };
         let (catalog, Filtered { choice, findings }) = blocking(read).await?;
@@ -190,11 +187,6 @@ async fn depend(works: &mut [&mut Work<'_>], mode: Dependencies) {
         }
     }
     let mut offers: Vec<Offer> = works.iter().map(|work| work.offer()).collect();
-    let mode = match mode {
-        Dependencies::Include => airlift_catalog::Dependencies::Include,
-        Dependencies::Report => airlift_catalog::Dependencies::Report,
-        Dependencies::Ignore => airlift_catalog::Dependencies::Ignore,
-    };
     let done = airlift_catalog::depend(&mut offers, mode);
     let choices: Vec<Choice> = offers.into_iter().map(|offer| offer.choice).collect();
     match done {
