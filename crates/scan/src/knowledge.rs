@@ -9,6 +9,7 @@ mod version;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use airlift_spec::lock::{self, Because};
 use airlift_spec::{Class, Explain, Finding, Reference};
@@ -136,12 +137,15 @@ impl Explain for KnowledgeError {
 }
 
 impl Knowledge {
-    /// What airlift itself knows.
-    pub fn embedded() -> Self {
-        let read = |(name, text): &(&str, &str)| {
-            Pack::parse(name, text).expect("a test reads every pack of the repository")
-        };
-        Self { packs: PACKS.iter().map(read).collect() }
+    /// What airlift itself knows. It is read once.
+    pub fn embedded() -> &'static Self {
+        static EMBEDDED: LazyLock<Knowledge> = LazyLock::new(|| {
+            let read = |(name, text): &(&str, &str)| {
+                Pack::parse(name, text).expect("a test reads every pack of the repository")
+            };
+            Knowledge { packs: PACKS.iter().map(read).collect() }
+        });
+        &EMBEDDED
     }
 
     /// Reads the packs, `*.yaml`, that lie in `folder`.

@@ -100,7 +100,7 @@ fn every_pack_of_the_repository_is_in_the_binary_and_can_be_read() {
     let products = |knowledge: &Knowledge| -> Vec<Product> {
         knowledge.packs.iter().map(|pack| pack.product.clone()).collect()
     };
-    assert_eq!(products(&read), products(&embedded));
+    assert_eq!(products(&read), products(embedded));
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn the_plan_of_every_published_release_holds_all_that_its_page_and_its_bundle_li
     for release in &releases {
         let tag = |image: String| format!("{}: {image}", release.version);
         let bundle = related.get(&release.bundle);
-        planned.extend(known(&knowledge, &release.version).into_iter().map(tag));
+        planned.extend(known(knowledge, &release.version).into_iter().map(tag));
         planned.extend(bundle.into_iter().flatten().cloned().map(tag));
         wanted.extend(release.additional.iter().cloned().map(tag));
         // Some bundles are in no catalog here, and cannot be planned without one.
