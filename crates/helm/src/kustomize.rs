@@ -167,6 +167,15 @@ fn own_words(stderr: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim_start_matches("Error: ").to_owned()
 }
 
+/// Whether the folder is a kustomization.
+pub fn is_kustomization(folder: &Path) -> bool {
+    file_of(folder).is_some()
+}
+
+fn file_of(folder: &Path) -> Option<PathBuf> {
+    NAMES.iter().map(|name| folder.join(name)).find(|file| file.is_file())
+}
+
 /// What the kustomization in `folder`, and those that it leads to, name on the network.
 pub fn remotes(folder: &Path) -> Result<Vec<Remote>, KustomizeError> {
     let mut walk = Walk { seen: BTreeSet::new(), found: BTreeSet::new(), first: folder };
@@ -185,8 +194,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Whether there is a kustomization in `folder`.
     fn enter(&mut self, folder: &Path) -> Result<bool, KustomizeError> {
-        let files = NAMES.iter().map(|name| folder.join(name));
-        let Some(file) = files.into_iter().find(|file| file.is_file()) else { return Ok(false) };
+        let Some(file) = file_of(folder) else { return Ok(false) };
         let path = file.display().to_string();
         let read = |source| KustomizeError::Read { path: path.clone(), source };
         if !self.seen.insert(fs_err::canonicalize(&file).map_err(read)?) {

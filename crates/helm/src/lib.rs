@@ -19,7 +19,7 @@ mod yaml;
 
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
-pub use kustomize::{Kustomize, KustomizeError, Remote, remotes};
+pub use kustomize::{Kustomize, KustomizeError, Remote, is_kustomization, remotes};
 pub use render::{
     FieldPath, Helm, Image, Images, ParsePathError, RenderError, RenderOptions, Rendered, Renderer,
 };

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_helm::is_kustomization;
 use airlift_spec::lock::{Artifact, Because};
 use airlift_spec::stack::{
     CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
@@ -180,9 +181,9 @@ impl Run<'_> {
             let now = self.inputs.get(*path);
             now.is_some() && now == before.inputs.get(*path)
         };
-        let is_built = paths(finder)
-            .iter()
-            .any(|path| manifests::is_kustomization(&self.upstream.base.join(path)));
+        // What kustomize takes from elsewhere is no part of the source's digest, so that it is built each time.
+        let is_built =
+            paths(finder).iter().any(|path| is_kustomization(&self.upstream.base.join(path)));
         !moves
             && !is_built
             && before.sources.get(&key) == Some(&digest)

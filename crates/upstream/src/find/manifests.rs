@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use airlift_helm::Kustomize;
+use airlift_helm::{Kustomize, is_kustomization};
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
 use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
@@ -18,9 +18,6 @@ use crate::local::{read_whole, wrong};
 use crate::resolve::Upstream;
 use crate::want::Want;
 use crate::{UpstreamError, blocking};
-
-/// Files that make a folder one for kustomize.
-const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Looks into the objects of one source.
 pub(super) async fn find(
@@ -96,12 +93,6 @@ fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamE
     }
     let name = |file: &Path| file.strip_prefix(path).unwrap_or(file).display().to_string();
     files.iter().map(|file| read_file(file, name(file))).collect()
-}
-
-/// Whether kustomize builds the folder. What it takes from elsewhere is no part of the source's digest, so it is built
-/// each time.
-pub(super) fn is_kustomization(folder: &Path) -> bool {
-    KUSTOMIZATIONS.iter().any(|name| folder.join(name).is_file())
 }
 
 fn is_objects(path: &Path) -> bool {
