@@ -29,10 +29,8 @@ pub(super) async fn find(
     options: &ResolveOptions,
     ctx: &Ctx,
 ) -> Vec<Result<Discovery, UpstreamError>> {
-    let mut works = Vec::new();
-    for (wanted, finder) in finders {
-        works.push(Work::open(wanted, finder, stack, upstream, ctx).await);
-    }
+    let open = |&(wanted, finder)| Work::open(wanted, finder, stack, upstream, ctx);
+    let mut works = futures::future::join_all(finders.iter().map(open)).await;
     for at in 0..works.len() {
         if let Err(UpstreamError::Filter(FilterError::NoPackage { package, .. })) = &works[at]
             && let Some(whose) = elsewhere(package, &works).await

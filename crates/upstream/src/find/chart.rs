@@ -146,9 +146,7 @@ impl Render {
         found.forget_rendered();
         Ok(found)
     }
-}
 
-impl Render {
     /// What the chart's files name.
     fn unrendered(&self, chart: &Chart) -> Result<Vec<Unrendered>, RenderError> {
         let values = chart.values_with(&self.options.values).map_err(RenderError::Chart)?;
