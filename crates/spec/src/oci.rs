@@ -100,6 +100,28 @@ pub struct DescriptorPlatform {
     pub variant: Option<String>,
 }
 
+/// The text of an image's manifest, or of an artifact's in the shape of one: the same parts give the same bytes.
+pub fn image_manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: BTreeMap<String, String>,
+) -> Vec<u8> {
+    let (schema_version, media_type) = (2, media_type::OCI_MANIFEST);
+    let wire = WrittenManifest { schema_version, media_type, config, layers, annotations };
+    serde_json::to_vec(&wire).expect("a manifest has only text keys")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenManifest {
+    schema_version: u32,
+    media_type: &'static str,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
 impl Descriptor {
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         Self {
@@ -111,6 +133,11 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             platform: None,
         }
+    }
+
+    /// What names `bytes`, by their SHA-256.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
 
     /// Whether registries may lack this blob because its licence forbids them to have it.

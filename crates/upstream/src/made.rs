@@ -5,7 +5,7 @@
 use airlift_catalog::{Catalog, write};
 use airlift_helm::Chart;
 use airlift_spec::lock::{Artifact, Kind};
-use airlift_spec::oci::media_type::OCI_MANIFEST;
+use airlift_spec::oci::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use airlift_spec::{Ctx, Descriptor, Digest};
 
 use crate::catalogs::{self, CATALOG, ROOT_LABEL};
@@ -40,13 +40,11 @@ pub(crate) async fn catalog(
         "rootfs": { "diff_ids": [diff_id], "type": "layers" },
     });
     let config = config.to_string().into_bytes();
-    let descriptor =
-        |kind: &str, bytes: &[u8]| Descriptor::new(kind, Digest::of(bytes), bytes.len() as u64);
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        "config": Descriptor::of(OCI_CONFIG, &config),
+        "layers": [Descriptor::of(OCI_LAYER, &layer)],
     });
     let manifest = manifest.to_string().into_bytes();
     pinned([config, layer, manifest], labelled, upstream).await

@@ -121,8 +121,8 @@ async fn put(target: &Target, receipt: &Receipt, ctx: &Ctx) -> Result<(), LoadEr
     let what = format!("{place}:{}", receipt.stack);
     let failed = |source: ClientError| target.wrote(&what, source);
     let text = receipt.to_text().into_bytes();
-    let config = Descriptor::new(media_type::OCI_EMPTY, Digest::of(EMPTY), EMPTY.len() as u64);
-    let layer = Descriptor::new(RECEIPT_TYPE, Digest::of(&text), text.len() as u64);
+    let config = Descriptor::of(media_type::OCI_EMPTY, EMPTY);
+    let layer = Descriptor::of(RECEIPT_TYPE, &text);
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use airlift_spec::oci::media_type::OCI_MANIFEST;
-use airlift_spec::{Descriptor, Digest};
-use serde::Serialize;
+use airlift_spec::Descriptor;
+use airlift_spec::oci::image_manifest;
 use serde_json::Value;
 
 use super::Chart;
@@ -28,32 +27,16 @@ pub struct OciChart {
     pub provenance: Option<Vec<u8>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ManifestWire {
-    schema_version: u32,
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-    annotations: BTreeMap<String, String>,
-}
-
 impl Chart {
     /// The chart in its OCI form: the same chart gives the same bytes.
     pub fn oci(&self, provenance: Option<Vec<u8>>) -> OciChart {
         let package = self.package();
         let config = self.config();
-        let mut layers = vec![descriptor(media_type::PACKAGE, &package)];
-        let signed = provenance.iter().map(|bytes| descriptor(media_type::PROVENANCE, bytes));
+        let mut layers = vec![Descriptor::of(media_type::PACKAGE, &package)];
+        let signed = provenance.iter().map(|bytes| Descriptor::of(media_type::PROVENANCE, bytes));
         layers.extend(signed);
-        let wire = ManifestWire {
-            schema_version: 2,
-            media_type: OCI_MANIFEST,
-            config: descriptor(media_type::CONFIG, &config),
-            layers,
-            annotations: self.oci_annotations(),
-        };
-        let manifest = serde_json::to_vec(&wire).expect("a manifest has only text keys");
+        let own = Descriptor::of(media_type::CONFIG, &config);
+        let manifest = image_manifest(own, layers, self.oci_annotations());
         OciChart { manifest, config, package, provenance }
     }
 
@@ -86,8 +69,4 @@ impl Chart {
             .filter_map(|(key, text)| Some((format!("org.opencontainers.image.{key}"), text?)));
         named.collect()
     }
-}
-
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
 }

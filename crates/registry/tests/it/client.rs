@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airlift_registry::client::{BlobSource, Client, ClientOptions, Fetched, Repository, Tuning};
-use airlift_spec::{Ctx, Descriptor, Digest, Event, Events};
+use airlift_spec::{Ctx, Descriptor, Event, Events};
 use airlift_store::Store;
 use airlift_testkit::{FakeRegistry, samples};
 use bytes::Bytes;
@@ -65,7 +65,7 @@ fn repository(registry: &FakeRegistry) -> Repository {
 }
 
 fn descriptor(bytes: &[u8]) -> Descriptor {
-    Descriptor::new("application/octet-stream", Digest::of(bytes), bytes.len() as u64)
+    Descriptor::of("application/octet-stream", bytes)
 }
 
 /// A context, and everything that is told through it.

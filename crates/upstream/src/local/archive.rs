@@ -7,9 +7,9 @@ use std::collections::btree_map::Entry;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use airlift_spec::oci::media_type;
+use airlift_spec::oci::{image_manifest, media_type};
 use airlift_spec::{Algorithm, Descriptor, Digest, Hasher, Reference};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     MAX_HEADER_BYTES, MAX_LIST_BYTES, MAX_MEMBERS, Place, open_regular, read_error, wrong,
@@ -37,16 +37,6 @@ struct Listed {
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
-}
-
-/// The manifest that is written for it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ManifestWire {
-    schema_version: u32,
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
 }
 
 /// What lies in an archive.
@@ -106,11 +96,8 @@ pub(super) fn understand(
     let config = add(&image.config, Some(media_type::OCI_CONFIG))?;
     let layers =
         image.layers.iter().map(|layer| add(layer, None)).collect::<Result<Vec<_>, _>>()?;
-    let wire =
-        ManifestWire { schema_version: 2, media_type: media_type::OCI_MANIFEST, config, layers };
-    let manifest = serde_json::to_vec(&wire).expect("a manifest has only text keys");
-    let root =
-        Descriptor::new(media_type::OCI_MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+    let manifest = image_manifest(config, layers, BTreeMap::new());
+    let root = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
     Ok(Found { root, manifest, places })
 }
 

@@ -63,7 +63,7 @@ struct Publisher<'a> {
 
 impl Publisher<'_> {
     async fn blob(&self, media_type: &str, bytes: &Bytes) -> Result<Descriptor, ClientError> {
-        let descriptor = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        let descriptor = Descriptor::of(media_type, bytes);
         self.client
             .push_blob(&self.repository, &descriptor, &Memory(bytes.clone()), self.ctx)
             .await?;
@@ -78,7 +78,7 @@ impl Publisher<'_> {
     ) -> Result<Descriptor, ClientError> {
         let media_type = manifest["mediaType"].as_str().unwrap_or(media_type::OCI_MANIFEST);
         let bytes = manifest.to_string().into_bytes();
-        let descriptor = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
+        let descriptor = Descriptor::of(media_type, &bytes);
         let wanted = tag.map_or_else(|| descriptor.digest.to_string(), str::to_owned);
         self.client.push_manifest(&self.repository, &wanted, media_type, &bytes, self.ctx).await?;
         Ok(descriptor)

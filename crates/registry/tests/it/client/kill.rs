@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use airlift_registry::client::{Client, ClientOptions, Repository};
-use airlift_spec::{Ctx, Descriptor, Digest};
+use airlift_spec::{Ctx, Descriptor};
 use airlift_store::Store;
 use airlift_testkit::samples::noise;
 use airlift_testkit::{FakeRegistry, Fault, On};
@@ -95,7 +95,7 @@ fn upload_options(state: PathBuf) -> ClientOptions {
 #[tokio::test]
 async fn an_upload_survives_kill_9() {
     let bytes = noise(1, 5 << 20);
-    let blob = Descriptor::new("x", Digest::of(&bytes), bytes.len() as u64);
+    let blob = Descriptor::of("x", &bytes);
     if let Some(role) = role() {
         let [host, state] = &role[..] else { panic!("{role:?}") };
         let repository = Repository { host: host.clone(), path: "team/app".to_owned() };
