@@ -13,7 +13,7 @@
 //! **Crash.** The key is written before the certificate, each under its final name only when it is whole; a key
 //! without a certificate gets one on the next start.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ const CA_YEARS: i32 = 20;
 
 /// Years that a server's certificate is good for. It is made anew at every start.
 const SERVER_YEARS: i32 = 2;
+
+/// Longer files are no certificates, and a device may never end.
+const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +227,14 @@ fn publish(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    let failed = |source| TlsError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_PEM_BYTES {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
 }
 
 fn text(path: &Path) -> Result<String, TlsError> {
@@ -285,5 +295,7 @@ mod tests {
         let err = from_files(&two.join("tls/ca.key"), &two.join("tls/ca.key")).unwrap_err();
         assert_eq!(err.class(), Class::Input);
         assert!(from_files(&made.ca_certificate, &one.join("tls/ca.key")).is_ok());
+        let err = from_files(Path::new("/dev/zero"), &one.join("tls/ca.key")).unwrap_err();
+        assert!(matches!(err, TlsError::Read { .. }), "{err:?}");
     }
 }

@@ -157,6 +157,17 @@ impl UpstreamError {
     /// Whether nothing else can go on either: the store is broken, the user said stop, or we made a mistake.
     pub fn stops_everything(&self) -> bool {
         matches!(self.class(), Class::Storage | Class::Cancelled | Class::Bug)
+            && !self.is_of_one_file()
+    }
+
+    /// Whether one file alone is too large for where it should lie: a manifest may claim any size for a blob.
+    fn is_of_one_file(&self) -> bool {
+        let store = match self {
+            Self::Client { source: ClientError::Store { source, .. }, .. }
+            | Self::Store { source, .. } => source,
+            _ => return false,
+        };
+        matches!(store, StoreError::FileLimit { .. })
     }
 }
 

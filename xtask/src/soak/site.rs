@@ -15,6 +15,8 @@ use crate::Result;
 
 /// A verb that fails so often in a row does not do what it says: a run goes on where the last one stopped.
 const MAX_RUNS: usize = 40;
+/// What refuses a run goes on at its own pace: a fetch that waits for a busy registry, a server that starts.
+const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 /// The longest life of a run that is to be killed; most are over sooner.
 const MAX_LIFE_MS: u64 = 600;
 
@@ -117,6 +119,7 @@ impl Site {
                 Some(code) if excused.contains(&code) => {
                     self.count("refusals", 1);
                     last = ran.to_string();
+                    self.pause(REFUSED_PAUSE);
                 }
                 Some(_) => return Err(unexpected(args, &ran)),
             }

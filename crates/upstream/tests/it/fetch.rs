@@ -1,7 +1,7 @@
-use airlift_spec::{Class, Ctx, Digest, Explain as _};
+use airlift_spec::{Class, Ctx, Descriptor, Digest, Explain as _};
 use airlift_store::Fsck;
 use airlift_testkit::registry::{FakeOptions, Fault, On};
-use airlift_testkit::samples::{self, Sample};
+use airlift_testkit::samples::{self, Sample, SampleManifest};
 use airlift_upstream::UpstreamError;
 use airlift_upstream::fetch::{FetchOptions, fetch, plan};
 use airlift_upstream::resolve::ResolveOptions;
@@ -127,6 +127,32 @@ async fn a_missing_blob_sinks_its_images_and_no_other() {
         world.fetch(&lock).await.failures.is_empty(),
         "the other image's repository has the layer"
     );
+}
+
+#[tokio::test]
+async fn a_manifest_that_claims_what_no_disk_takes_sinks_its_image_and_no_other() {
+    let world = World::new();
+    let (honest, liar) = (samples::image(15, &[100]), claiming(samples::image(16, &[300]), 300));
+    world.registry.put("a/honest", "1", &honest);
+    world.registry.put("a/liar", "1", &liar);
+    let lock = world.lock(&world.stack(&[("a/honest", "1"), ("a/liar", "1")], "")).await;
+    let fetched = world.fetch(&lock).await;
+    let failed: Vec<&str> = fetched.failures.iter().map(|it| it.reference.as_str()).collect();
+    assert!(matches!(failed[..], [one] if one.contains("a/liar")), "{failed:?}");
+    assert_eq!(fetched.failures[0].error.class(), Class::Storage, "{:?}", fetched.failures);
+    assert!(is_whole(&world, &honest));
+}
+
+/// An image whose layer of `bytes` has the largest size that there is, by its manifest.
+fn claiming(sample: Sample, bytes: usize) -> Sample {
+    let manifest = sample.manifest(&sample.root.digest);
+    let text = std::str::from_utf8(&manifest.bytes).unwrap();
+    let text = text.replace(&format!("\"size\":{bytes}"), &format!("\"size\":{}", i64::MAX));
+    let root = Descriptor::of(&manifest.media_type, text.as_bytes());
+    assert_ne!(root.digest, sample.root.digest);
+    let (media_type, digest) = (manifest.media_type.clone(), root.digest);
+    let manifests = vec![SampleManifest { media_type, bytes: text.to_owned().into(), digest }];
+    Sample { manifests, root, ..sample }
 }
 
 #[tokio::test]
