@@ -18,6 +18,8 @@ pub fn chart_package(data: &[u8]) {
     if let Ok(values) = chart.all_values() {
         drop(chart.unrendered(&values));
     }
+    let is_there = |file: &str| file.starts_with("templates/") || file.starts_with("charts/");
+    assert!(chart.lookups().iter().all(|it| is_there(&it.file) && it.line > 0));
     let text = index(&[Listed::of(&chart, chart.file_name())]);
     let listing = Listing::read(text.as_bytes(), "index.yaml", &chart.metadata.name);
     let listing = listing.expect("what we write we read");

@@ -9,6 +9,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod kustomize;
+mod lookup;
 mod process;
 mod render;
 mod repository;
@@ -20,8 +21,10 @@ mod yaml;
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
 pub use kustomize::{Kustomize, KustomizeError, Remote, is_kustomization, remotes};
+pub use lookup::Lookup;
 pub use render::{
-    FieldPath, Helm, Image, Images, ParsePathError, RenderError, RenderOptions, Rendered, Renderer,
+    FieldPath, Helm, Image, Images, Object, ParsePathError, RenderError, RenderOptions, Rendered,
+    Renderer,
 };
 pub use repository::{Entry, Listed, Listing, Wanted, index};
 pub use switch::{ExploreOptions, Explored, Gated, Switch};

@@ -23,7 +23,7 @@ use crate::{Chart, ChartError};
 mod images;
 mod path;
 
-pub use images::{Image, Images};
+pub use images::{Image, Images, Object};
 pub use path::{FieldPath, ParsePathError};
 
 /// The `helm` program of this machine.

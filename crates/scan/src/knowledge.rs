@@ -15,7 +15,7 @@ use airlift_spec::lock::{self, Because};
 use airlift_spec::{Class, Explain, Finding, Reference};
 
 use file::Pack;
-pub use version::Version;
+pub use version::{Range, Version};
 
 /// The packs of this repository's `knowledge/`, by their file names.
 const PACKS: &[(&str, &str)] = &[
@@ -54,6 +54,8 @@ pub struct Advice {
     pub images: Vec<Known>,
     pub dependencies: Vec<Dependency>,
     pub env_aliases: Vec<EnvAlias>,
+    pub companions: Vec<Companion>,
+    pub late_kinds: Vec<LateKind>,
     pub gaps: Vec<Gap>,
 }
 
@@ -83,6 +85,27 @@ pub struct EnvAlias {
     pub sets: Option<String>,
     /// What the program takes then. It is among the images as well.
     pub fallback: Option<Reference>,
+    pub origin: Origin,
+}
+
+/// What must hold of another OLM package where that is installed as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Companion {
+    pub package: String,
+    /// The versions that it works with; any where there are none.
+    pub versions: Vec<Range>,
+    /// It has to be there before the product is.
+    pub first: bool,
+    pub origin: Origin,
+}
+
+/// A kind that the product makes by itself, some time after it is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateKind {
+    pub group: String,
+    pub kind: String,
+    /// The kind of the object that has it made.
+    pub after: String,
     pub origin: Origin,
 }
 

@@ -32,7 +32,7 @@ pub struct Lock {
     #[serde(default)]
     pub needs: Vec<String>,
     pub stack: String,
-    /// SHA-256 of every local input, by its path as the stack writes it.
+    /// SHA-256 of every local input, by its path as the stack writes it, and of what each address gave.
     #[serde(default)]
     pub inputs: BTreeMap<String, Digest>,
     /// What each source that finds others asked for, by its key: SHA-256 of its normal form.
@@ -294,7 +294,10 @@ impl Lock {
         if let Some(open) = self.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
             return Err(Stale::Unpinned { reference: open.reference.to_string() });
         }
-        if let Some(changed) = first_difference(&self.inputs, inputs) {
+        // What an address gives by now is asked by whoever looks into it anew.
+        let files = self.inputs.iter().filter(|(path, _)| !path.contains("://"));
+        let files = files.map(|(path, digest)| (path.clone(), *digest)).collect();
+        if let Some(changed) = first_difference(&files, inputs) {
             return Err(Stale::Input { path: changed });
         }
         if let Some(changed) = first_difference(&self.sources, &stack.finders()) {

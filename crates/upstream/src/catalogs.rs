@@ -129,24 +129,24 @@ pub(crate) async fn bundle(
     let repository = Repository::from(reference);
     let origin = Origin::Registry { client: upstream.client.clone(), repository };
     let image = Image::bring(&origin, reference, None, platforms, upstream, ctx).await?;
-    let folder = image.labels.get(MANIFESTS_LABEL).map_or("manifests", String::as_str);
-    let folder = folder.trim_matches('/').to_owned();
-    blocking(move || {
-        let mut files = BTreeMap::new();
-        image.each_member(|member| {
-            let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-            let path = path.trim_start_matches("./").trim_matches('/');
-            let Some(name) = below(path, &folder) else { return Ok(()) };
-            if member.header().entry_type().is_file() {
-                let mut text = Vec::new();
-                member.take(airlift_scan::MAX_BYTES as u64).read_to_end(&mut text)?;
-                files.insert(name.to_owned(), text);
-            }
-            Ok(())
-        })?;
-        Ok(files.into_iter().collect())
-    })
-    .await
+    blocking(move || image.manifests()).await
+}
+
+/// The catalog of an image that the store has, if it has it. Blocks on the disk.
+pub(crate) fn stored(digest: Digest, store: &Store) -> Result<Option<Opened>, UpstreamError> {
+    let Some(image) = Image::stored(digest, store)? else { return Ok(None) };
+    let Some(root) = image.labels.get(ROOT_LABEL) else { return Ok(None) };
+    let root = root.trim_matches('/').to_owned();
+    let from = format!("{CATALOG}{digest}");
+    Ok(Some(Opened { bytes: Bytes::Image { image, root }, from }))
+}
+
+/// The same as [`bundle`], of an image that the store has; nothing where it does not. Blocks on the disk.
+pub(crate) fn stored_bundle(
+    digest: Digest,
+    store: &Store,
+) -> Result<Vec<(String, Vec<u8>)>, UpstreamError> {
+    Image::stored(digest, store)?.map_or(Ok(Vec::new()), |image| image.manifests())
 }
 
 /// An image whose layers are in the store.
@@ -193,6 +193,57 @@ impl Image {
         Ok(Self { digest: root.descriptor.digest, labels, layers, store: store.clone(), name })
     }
 
+    /// The image, where the store has all of it. Blocks on the disk.
+    fn stored(digest: Digest, store: &Store) -> Result<Option<Self>, UpstreamError> {
+        let read = |digest: &Digest| -> Result<Option<airlift_spec::Manifest>, UpstreamError> {
+            let text =
+                store.read(digest, MAX_MANIFEST_BYTES).map_err(UpstreamError::StoreItself)?;
+            Ok(text.and_then(|text| airlift_spec::Manifest::parse(&text, None).ok()))
+        };
+        let Some(mut manifest) = read(&digest)? else { return Ok(None) };
+        // Of an index, any image will do.
+        let children = std::mem::take(&mut manifest.manifests);
+        let is_index = !children.is_empty();
+        let mut images = children.iter().filter(|it| it.is_manifest() && it.attests().is_none());
+        if is_index {
+            let Some(child) = images.find(|it| store.contains(&it.digest)) else { return Ok(None) };
+            let Some(image) = read(&child.digest)? else { return Ok(None) };
+            manifest = image;
+        }
+        let Some((config, layers)) = manifest.blobs.split_first() else { return Ok(None) };
+        if !layers.iter().all(|layer| store.contains(&layer.digest)) {
+            return Ok(None);
+        }
+        let text = store.read(&config.digest, MAX_MANIFEST_BYTES);
+        let text = text.map_err(UpstreamError::StoreItself)?.unwrap_or_default();
+        Ok(Some(Self {
+            name: digest.to_string(),
+            digest,
+            labels: labels_in(&text),
+            layers: layers.iter().map(|layer| layer.digest).collect(),
+            store: store.clone(),
+        }))
+    }
+
+    /// The files of a bundle, by their names. Blocks on the disk.
+    fn manifests(&self) -> Result<Vec<(String, Vec<u8>)>, UpstreamError> {
+        let folder = self.labels.get(MANIFESTS_LABEL).map_or("manifests", String::as_str);
+        let folder = folder.trim_matches('/');
+        let mut files = BTreeMap::new();
+        self.each_member(|member| {
+            let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+            let path = path.trim_start_matches("./").trim_matches('/');
+            let Some(name) = below(path, folder) else { return Ok(()) };
+            if member.header().entry_type().is_file() {
+                let mut text = Vec::new();
+                member.take(airlift_scan::MAX_BYTES as u64).read_to_end(&mut text)?;
+                files.insert(name.to_owned(), text);
+            }
+            Ok(())
+        })?;
+        Ok(files.into_iter().collect())
+    }
+
     /// Shows each member of all layers, in their order. Blocks on the disk.
     fn each_member(
         &self,
@@ -222,8 +273,12 @@ async fn labels(
     let store = store.clone();
     let text = blocking(move || store.read(&config, MAX_MANIFEST_BYTES)).await;
     let text = text.map_err(UpstreamError::StoreItself)?.unwrap_or_default();
-    let config: ImageConfig = serde_json::from_slice(&text).unwrap_or_default();
-    Ok(config.config.labels.unwrap_or_default())
+    Ok(labels_in(&text))
+}
+
+fn labels_in(config: &[u8]) -> BTreeMap<String, String> {
+    let config: ImageConfig = serde_json::from_slice(config).unwrap_or_default();
+    config.config.labels.unwrap_or_default()
 }
 
 fn no_catalog(name: &str) -> UpstreamError {

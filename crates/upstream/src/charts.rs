@@ -4,6 +4,8 @@ use std::path::Path;
 
 use airlift_helm::{Chart, Constraint, Dependency, Listing, Wanted, media_type, parse_version};
 use airlift_registry::client::Repository;
+use airlift_spec::lock::Artifact;
+use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::stack::ChartPlace;
 use airlift_spec::{Ctx, Digest, Manifest, Reference};
 use bytes::Bytes;
@@ -227,6 +229,28 @@ impl Charts<'_> {
     async fn file(&self, address: &str, limit: usize) -> Result<Bytes, UpstreamError> {
         file(address, limit, self.upstream, self.ctx).await
     }
+}
+
+/// The chart of an artifact, where the store has it.
+pub(crate) async fn kept(
+    artifact: Option<&Artifact>,
+    upstream: &Upstream,
+) -> Result<Option<Chart>, UpstreamError> {
+    let Some(Artifact { digest: Some(digest), reference, .. }) = artifact else { return Ok(None) };
+    let (store, digest, place) = (upstream.store.clone(), *digest, format!("oci://{reference}"));
+    let read = move || {
+        let Some(text) = store.read(&digest, MAX_MANIFEST_BYTES)? else { return Ok(None) };
+        let Ok(manifest) = Manifest::parse(&text, None) else { return Ok(None) };
+        match manifest.blobs.iter().find(|blob| blob.media_type == media_type::PACKAGE) {
+            Some(package) => store.read(&package.digest, MAX_PACKAGE_BYTES as u64),
+            None => Ok(None),
+        }
+    };
+    let Some(bytes) = blocking(read).await.map_err(UpstreamError::StoreItself)? else {
+        return Ok(None);
+    };
+    let chart = blocking(move || Chart::from_package(bytes, place)).await;
+    chart.map(Some).map_err(UpstreamError::Chart)
 }
 
 /// A file of a web server, which must be there.

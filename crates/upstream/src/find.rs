@@ -6,10 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_helm::is_kustomization;
-use airlift_spec::lock::{Artifact, Because};
-use airlift_spec::stack::{
-    CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
-};
+use airlift_spec::lock::{Artifact, Because, Kind};
+use airlift_spec::stack::{CatalogSource, ChartPlace, Finder, FinderKind, Place, Stack};
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
@@ -18,7 +16,7 @@ use crate::lint::{CODES, Seen};
 use crate::made::is_made;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
-use crate::{ArtifactFailure, UpstreamError, blocking};
+use crate::{ArtifactFailure, UpstreamError};
 
 mod catalog;
 mod chart;
@@ -34,8 +32,10 @@ pub(crate) struct Discovery {
     /// Made here, and so pinned already.
     pub(crate) made: Vec<Artifact>,
     pub(crate) findings: Vec<Finding>,
-    /// The objects that people of this machine wrote, to be held against all else.
-    pub(crate) objects: Vec<Seen>,
+    /// The objects that it comes to, to be held against all else; none where they cannot be seen this time.
+    pub(crate) objects: Option<Vec<Seen>>,
+    /// What an address gave, by its digest.
+    pub(crate) input: Option<(String, Digest)>,
 }
 
 /// Looks into all sources of `stack` that find others.
@@ -103,7 +103,7 @@ impl Run<'_> {
     /// Looks into a source that stands by itself.
     async fn one(&self, finder: &Finder) -> Answer {
         if let Some(answer) = self.without_looking(finder) {
-            return Ok(Discovery { objects: self.objects(finder).await?, ..answer? });
+            return self.seen_again(finder, answer?).await;
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
@@ -117,14 +117,41 @@ impl Run<'_> {
         self.done(finder, found)
     }
 
-    /// The objects of a source that still stands: they are held against what others find by now.
-    async fn objects(&self, finder: &Finder) -> Result<Vec<Seen>, UpstreamError> {
-        let FinderKind::Manifests(ManifestsSource { place: Place::Path(path) }) = &finder.kind
-        else {
-            return Ok(Vec::new());
+    /// A source that still stands, with its objects: they are held against what others find by now. Nobody is asked
+    /// for them, and where they are not at hand, what was said of them stands.
+    async fn seen_again(&self, finder: &Finder, found: Discovery) -> Answer {
+        let (upstream, ctx) = (self.upstream, self.ctx);
+        let (input, objects) = match &finder.kind {
+            FinderKind::Manifests(wanted) => {
+                let input = self.input_before(&wanted.place);
+                let read = manifests::again(wanted, input.as_ref(), finder, upstream).await?;
+                (input, read)
+            }
+            FinderKind::Chart(wanted) => {
+                let before = self.made_or_pinned(finder);
+                (None, chart::again(wanted, before, finder, upstream, ctx).await?)
+            }
+            FinderKind::Catalog(_) => return Ok(found),
         };
-        let (path, finder) = (self.upstream.base.join(path), finder.clone());
-        blocking(move || manifests::again(&path, &finder)).await
+        let mut found = Discovery { input, ..found };
+        if objects.is_some() {
+            found.findings.retain(|it| !CODES.contains(&&*it.code));
+        }
+        Ok(Discovery { objects, ..found })
+    }
+
+    /// What an address gave when it was read.
+    fn input_before(&self, place: &Place) -> Option<(String, Digest)> {
+        let Place::Url(url) = place else { return None };
+        let digest = self.before?.inputs.get(url)?;
+        Some((url.clone(), *digest))
+    }
+
+    /// The chart that a source came to.
+    fn made_or_pinned(&self, finder: &Finder) -> Option<&Artifact> {
+        let key = finder.key();
+        let mut artifacts = self.before.into_iter().flat_map(|lock| &lock.artifacts);
+        artifacts.find(|it| it.kind == Kind::Chart && it.because.iter().any(|it| it.from == key))
     }
 
     /// Looks into all catalogs, or into none: what a bundle of one requires, another may have.
@@ -219,11 +246,10 @@ impl Run<'_> {
             source: None,
             wants,
             made: self.made_before(finder).cloned().collect(),
-            findings: said
-                .filter(|it| !FAILED.contains(&&*it.code) && !CODES.contains(&&*it.code))
-                .cloned()
-                .collect(),
-            objects: Vec::new(),
+            findings: said.filter(|it| !FAILED.contains(&&*it.code)).cloned().collect(),
+            // A catalog has no objects that are applied.
+            objects: matches!(finder.kind, FinderKind::Catalog(_)).then(Vec::new),
+            input: None,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod image;
 pub mod resolve;
 
+mod brought;
 mod catalogs;
 mod charts;
 mod error;

@@ -12,15 +12,15 @@ use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
 
-use crate::find;
+use crate::find::{self, Discovery};
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
 use crate::inputs::readable_inputs;
-use crate::lint::lint;
+use crate::lint::{Seen, Sight, lint};
 use crate::local::LocalImage;
 use crate::origin::Origin;
 use crate::want::{EXCLUDED, Want, wants};
-use crate::{ArtifactFailure, UpstreamError, blocking};
+use crate::{ArtifactFailure, UpstreamError, blocking, brought};
 
 /// Where things come from and where they go.
 #[derive(Debug, Clone)]
@@ -98,14 +98,9 @@ pub async fn discover(
     let (mut discoveries, failures) = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
     let mut lock = Lock { findings: excluded, ..Lock::new(&stack.name) };
-    let mut objects = Vec::new();
-    for discovery in discoveries {
-        lock.artifacts.extend(discovery.made);
-        lock.findings.extend(discovery.findings);
-        objects.extend(discovery.objects);
-    }
+    let configuration = gather(discoveries, &mut lock);
     lock.artifacts.extend(wants.iter().map(Want::unpinned));
-    lock.findings.extend(lint(&objects, &lock.artifacts));
+    lock.findings.extend(configuration.lint(stack, &lock, upstream).await?);
     lock.sort();
     Ok(Resolution { lock, failures })
 }
@@ -140,13 +135,7 @@ pub async fn resolve(
     let (wants, excluded) = wants(stack, &mut discoveries);
 
     let mut lock = Lock { inputs, findings: excluded, ..Lock::new(&stack.name) };
-    let mut objects = Vec::new();
-    for discovery in discoveries {
-        lock.sources.extend(discovery.source);
-        lock.artifacts.extend(discovery.made);
-        lock.findings.extend(discovery.findings);
-        objects.extend(discovery.objects);
-    }
+    let configuration = gather(discoveries, &mut lock);
     let items = wants.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "resolve", items, total_bytes: 0 });
     let pins = before.into_iter().flat_map(|lock| &lock.artifacts);
@@ -163,11 +152,45 @@ pub async fn resolve(
         lock.findings.extend(answer.found.findings);
         failures.extend(answer.failure);
     }
-    lock.findings.extend(lint(&objects, &lock.artifacts));
+    lock.findings.extend(configuration.lint(stack, &lock, upstream).await?);
     lock.sort();
     failures.sort_by(|a: &ArtifactFailure, b| a.reference.cmp(&b.reference));
     ctx.events.emit(Event::PhaseFinished { phase: "resolve" });
     Ok(Resolution { lock, failures })
+}
+
+/// The objects of all sources.
+struct Configuration {
+    objects: Vec<Seen>,
+    is_whole: bool,
+}
+
+/// Puts into `lock` what was found.
+fn gather(discoveries: Vec<Discovery>, lock: &mut Lock) -> Configuration {
+    let mut all = Configuration { objects: Vec::new(), is_whole: true };
+    for discovery in discoveries {
+        lock.sources.extend(discovery.source);
+        lock.inputs.extend(discovery.input);
+        lock.artifacts.extend(discovery.made);
+        lock.findings.extend(discovery.findings);
+        all.is_whole &= discovery.objects.is_some();
+        all.objects.extend(discovery.objects.into_iter().flatten());
+    }
+    all
+}
+
+impl Configuration {
+    async fn lint(
+        &self,
+        stack: &Stack,
+        lock: &Lock,
+        upstream: &Upstream,
+    ) -> Result<Vec<Finding>, UpstreamError> {
+        let Self { objects, is_whole } = self;
+        let (artifacts, is_whole) = (&lock.artifacts, *is_whole);
+        let brought = brought::by(objects, artifacts, upstream).await?;
+        Ok(lint(&Sight { stack, artifacts, objects, brought: &brought, is_whole }))
+    }
 }
 
 struct Run<'a> {

@@ -5,6 +5,7 @@
 mod crowd;
 mod export;
 mod far;
+mod lints;
 mod local;
 mod near;
 mod oc_mirror;

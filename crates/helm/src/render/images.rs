@@ -39,6 +39,14 @@ pub struct Image {
     pub hook: Option<String>,
 }
 
+/// An object of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The template that it comes from, like `app/templates/job.yaml`.
+    pub template: String,
+    pub object: Value,
+}
+
 impl Images {
     pub fn references(&self) -> BTreeSet<&Reference> {
         self.images.iter().map(|image| &image.reference).collect()
@@ -58,6 +66,19 @@ impl Renderer<'_> {
         Self { paths, seen: Mutex::default(), ..self }
     }
 
+    /// The objects that were rendered, in the order in which Helm installs them.
+    pub fn objects(&self, rendered: &Rendered, ctx: &Ctx) -> Result<Vec<Object>, RenderError> {
+        let mut all = Vec::new();
+        for part in parts(&rendered.documents) {
+            let template = template(part);
+            let objects = self.documents(part, ctx)?.into_iter();
+            all.extend(
+                objects.map(|it| Object { template: template.to_owned(), object: it.object }),
+            );
+        }
+        Ok(all)
+    }
+
     /// Finds the images in what was rendered.
     pub fn images(&self, rendered: &Rendered, ctx: &Ctx) -> Result<Images, RenderError> {
         let mut all = Images::default();
@@ -74,7 +95,7 @@ impl Renderer<'_> {
         if let Some(known) = seen().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let template = part.lines().find_map(|line| line.strip_prefix("# Source: "));
+        let template = Some(template(part)).filter(|it| !it.is_empty());
         let mut images = Images::default();
         for document in self.documents(part, ctx)? {
             look(document, template, &self.paths, &mut images);
@@ -116,6 +137,11 @@ impl Renderer<'_> {
         });
         read.ok_or_else(|| RenderError::Unreadable { chart: self.place(), source })
     }
+}
+
+/// The template that a document comes from; empty where nothing says so.
+fn template(part: &str) -> &str {
+    part.lines().find_map(|line| line.strip_prefix("# Source: ")).unwrap_or_default()
 }
 
 /// The documents of a render, each with the comment that names its template. `---` begins no line of a text in them.

@@ -4,18 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use airlift_spec::Finding;
+use airlift_spec::{Finding, catalog_source};
 
 use super::{File, Mirrored, ResourcesError, annotations, parse, reference};
 use crate::config::Operator;
 use crate::mapping::Copy;
 use crate::yaml;
-
-/// How much of a tag is in a name.
-const TAG_CHARS: usize = 12;
-
-/// The longest name of an object that is a label as well.
-const NAME_CHARS: usize = 63;
 
 pub(super) fn files(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), ResourcesError> {
     let (mut files, mut findings, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -46,18 +40,9 @@ pub(super) fn files(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), Re
     Ok((files, findings))
 }
 
-/// The last part of the repository, and what of the tag fits.
 fn base_name(destination: &str) -> Result<String, ResourcesError> {
     let image = parse(destination)?;
-    let tag: String = image.far_tag().chars().take(TAG_CHARS).collect();
-    let letter = |c: char| match c.to_ascii_lowercase() {
-        c @ ('a'..='z' | '0'..='9' | '-') => c,
-        _ => '-',
-    };
-    let name: String = format!("{}-{tag}", image.base()).chars().map(letter).collect();
-    // Longer ones, and those that end in a dash, would be refused by the cluster.
-    let fits: String = name.chars().take(NAME_CHARS - "cs--99".len()).collect();
-    Ok(fits.trim_end_matches('-').to_owned())
+    Ok(catalog_source::oc_mirror_name(image.base(), &image.far_tag()))
 }
 
 /// The peer lets the second catalog of a name replace the first.

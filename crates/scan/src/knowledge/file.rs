@@ -6,7 +6,9 @@ use airlift_spec::Reference;
 use serde::Deserialize;
 
 use super::version::{Range, Version};
-use super::{Advice, Dependency, EnvAlias, Gap, KnowledgeError, Known, Origin, Product};
+use super::{
+    Advice, Companion, Dependency, EnvAlias, Gap, KnowledgeError, Known, LateKind, Origin, Product,
+};
 
 /// The format this version reads.
 pub(super) const FORMAT: u32 = 1;
@@ -27,6 +29,8 @@ struct Entry {
     images: Vec<Reference>,
     dependencies: Vec<DependencyWire>,
     env_aliases: Vec<(EnvAliasWire, Option<Reference>)>,
+    companions: Vec<Companion>,
+    late_kinds: Vec<LateKind>,
     unknown: Vec<String>,
 }
 
@@ -61,6 +65,10 @@ struct EntryWire {
     dependencies: Vec<DependencyWire>,
     #[serde(default)]
     env_aliases: Vec<EnvAliasWire>,
+    #[serde(default)]
+    companions: Vec<CompanionWire>,
+    #[serde(default)]
+    late_kinds: Vec<LateKindWire>,
     /// Repositories that are known to be asked for, by a tag or digest that is not known.
     #[serde(default)]
     unknown: Vec<String>,
@@ -80,6 +88,24 @@ struct EnvAliasWire {
     reads: String,
     sets: Option<String>,
     fallback: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompanionWire {
+    package: String,
+    #[serde(default)]
+    versions: Vec<String>,
+    #[serde(default)]
+    first: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LateKindWire {
+    group: String,
+    kind: String,
+    after: String,
 }
 
 impl Pack {
@@ -118,6 +144,8 @@ impl Pack {
             advice.env_aliases.extend(entry.env_aliases.iter().cloned().map(|(wire, fallback)| {
                 EnvAlias { reads: wire.reads, sets: wire.sets, fallback, origin: origin() }
             }));
+            advice.companions.extend(entry.companions.iter().cloned());
+            advice.late_kinds.extend(entry.late_kinds.iter().cloned());
             advice.gaps.extend(entry.unknown.iter().map(|repository| Gap {
                 product: self.product.clone(),
                 version: version.clone(),
@@ -163,7 +191,8 @@ fn product(wire: BTreeMap<String, String>) -> Result<Product, String> {
 }
 
 fn read_entry(wire: EntryWire, origin: Origin) -> Result<Entry, String> {
-    let versions = wire.versions.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let ranges = |texts: &[String]| texts.iter().map(|text| text.parse()).collect();
+    let versions: Vec<Range> = ranges(&wire.versions)?;
     let mut images = Vec::new();
     for (repository, versions) in &wire.images {
         for version in versions {
@@ -180,8 +209,22 @@ fn read_entry(wire: EntryWire, origin: Origin) -> Result<Entry, String> {
         Ok::<_, String>((wire, fallback))
     };
     let env_aliases = wire.env_aliases.into_iter().map(alias).collect::<Result<_, _>>()?;
+    let companion = |wire: CompanionWire| {
+        let CompanionWire { package, versions, first } = wire;
+        let versions: Result<Vec<Range>, String> = ranges(&versions);
+        Ok::<_, String>(Companion { package, versions: versions?, first, origin: origin.clone() })
+    };
+    let companions = wire.companions.into_iter().map(companion).collect::<Result<_, _>>()?;
+    let late_kind = |LateKindWire { group, kind, after }| LateKind {
+        group,
+        kind,
+        after,
+        origin: origin.clone(),
+    };
     Ok(Entry {
         versions,
+        companions,
+        late_kinds: wire.late_kinds.into_iter().map(late_kind).collect(),
         origin,
         images,
         dependencies: wire.dependencies,

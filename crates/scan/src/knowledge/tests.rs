@@ -108,3 +108,25 @@ fn a_folder_that_is_not_there_is_said_by_name() {
     let message = Knowledge::read(Path::new("no/such/folder")).unwrap_err().to_string();
     assert_eq!(message, "the knowledge in no/such/folder could not be read");
 }
+
+#[test]
+fn what_holds_beside_a_product_is_known_for_its_versions_alone() {
+    let pack = "format: 1
+product: {olm: a}
+source: s
+why: w
+entries:
+- versions: ['1.0.0']
+  companions: [{package: mesh, versions: ['>=2.0.0 <3.0.0-0']}, {package: traces, first: true}]
+  lateKinds: [{group: ai.example, kind: Board, after: Cluster}]
+";
+    let known = |version: &str| about(pack, version);
+    let advice = known("1.0.0");
+    let [mesh, traces] = advice.companions.as_slice() else { panic!("{advice:?}") };
+    assert!(mesh.versions[0].contains(&"2.1.0".parse().unwrap()) && !mesh.first);
+    assert!(!mesh.versions[0].contains(&"3.0.0".parse().unwrap()));
+    assert!(traces.first && traces.versions.is_empty());
+    assert_eq!(advice.late_kinds[0].after, "Cluster");
+    let other = known("1.1.0");
+    assert!(other.companions.is_empty() && other.late_kinds.is_empty());
+}

@@ -28,7 +28,7 @@ impl fmt::Display for Version {
 /// One version, or `>=A <B` with bounds in any number. They compare by precedence alone, prereleases included:
 /// `<3.5.0` takes `3.5.0-ea.1`, and `<3.5.0-0` does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range(Vec<(Bound, Version)>);
+pub struct Range(Vec<(Bound, Version)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
@@ -39,8 +39,17 @@ enum Bound {
     Below,
 }
 
+/// Those that begin with another stand before it.
+const SIGNS: [(&str, Bound); 5] = [
+    (">=", Bound::AtLeast),
+    ("<=", Bound::AtMost),
+    (">", Bound::Above),
+    ("<", Bound::Below),
+    ("", Bound::Exactly),
+];
+
 impl Range {
-    pub(super) fn contains(&self, version: &Version) -> bool {
+    pub fn contains(&self, version: &Version) -> bool {
         self.0.iter().all(|(bound, end)| {
             let order = version.0.cmp_precedence(&end.0);
             match bound {
@@ -51,6 +60,17 @@ impl Range {
                 Bound::Below => order.is_lt(),
             }
         })
+    }
+}
+
+/// As it is written in a pack.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (bound, version)) in self.0.iter().enumerate() {
+            let sign = SIGNS.iter().find(|(_, it)| it == bound).map_or("", |(sign, _)| sign);
+            write!(f, "{}{sign}{version}", if number == 0 { "" } else { " " })?;
+        }
+        Ok(())
     }
 }
 
@@ -67,14 +87,7 @@ impl FromStr for Range {
 }
 
 fn bound(text: &str) -> Result<(Bound, Version), String> {
-    let bounds = [
-        (">=", Bound::AtLeast),
-        ("<=", Bound::AtMost),
-        (">", Bound::Above),
-        ("<", Bound::Below),
-        ("", Bound::Exactly),
-    ];
-    let (bound, version) = bounds
+    let (bound, version) = SIGNS
         .iter()
         .find_map(|(sign, bound)| Some((*bound, text.strip_prefix(sign)?)))
         .expect("the last sign is empty");
@@ -111,6 +124,9 @@ mod tests {
         assert!(!holds(">=3.3.0 <3.5.0-0", "3.5.0-ea.1") && !holds(">=3.3.0", "3.2.9"));
         assert!(holds("3.4", "3.4.0") && !holds("3.4", "3.4.1"));
         assert!(holds(">1.0.0 <=2.0.0", "2.0.0") && !holds(">1.0.0", "1.0.0"));
+        for text in [">=3.3.0 <3.5.0-0", "3.4.1", ">1.0.0 <=2.0.0"] {
+            assert_eq!(text.parse::<Range>().unwrap().to_string(), text);
+        }
         assert!("".parse::<Range>().is_err() && ">=x".parse::<Range>().is_err());
     }
 }

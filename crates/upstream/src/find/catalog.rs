@@ -452,7 +452,8 @@ impl<'a> Gathered<'a> {
             wants: self.wants.into_values().collect(),
             made,
             findings: self.findings,
-            objects: Vec::new(),
+            objects: Some(Vec::new()),
+            input: None,
         }
     }
 }

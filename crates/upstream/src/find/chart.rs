@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use airlift_helm::{
-    Chart, ExploreOptions, Explored, Helm, Image, Images, RenderError, RenderOptions, Unrendered,
+    Chart, ExploreOptions, Explored, Helm, Image, Images, Lookup, Object, RenderError,
+    RenderOptions, Unrendered,
 };
 use airlift_scan::Doubt;
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
-use airlift_spec::stack::{ChartSource, Finder, Stack, Switches};
+use airlift_spec::stack::{ChartPlace, ChartSource, Finder, Stack, Switches};
 use airlift_spec::{Ctx, Finding, Reference};
 
 use super::Discovery;
-use crate::charts::Charts;
+use crate::charts::{Charts, kept};
+use crate::lint::{Author, Seen};
 use crate::made;
 use crate::resolve::Upstream;
 use crate::want::Want;
@@ -45,8 +47,13 @@ pub(super) async fn find(
     }
     let render = Render::new(wanted, upstream);
     let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    let home = Home::of(wanted, finder);
+    discovery.findings.extend(home.lookups(&chart));
     let found = blocking(move || match Helm::find(None, &programs, &cancel) {
-        Ok(helm) => render.run(&helm, &chart, &cancel),
+        Ok(helm) => {
+            let found = render.run(&helm, &chart, &cancel)?;
+            Ok(Found { objects: Some(render.objects(&helm, &chart, &home, &cancel)?), ..found })
+        }
         // Nothing of it is proven then.
         Err(RenderError::Absent { .. }) => {
             Ok(Found { unrendered: render.unrendered(&chart)?, ..Found::default() })
@@ -55,7 +62,8 @@ pub(super) async fn find(
     });
     let found = found.await.map_err(UpstreamError::Render)?;
     let parent = got.reference.to_string();
-    discovery.findings = found.findings(&finder.key());
+    discovery.findings.extend(found.findings(&finder.key()));
+    discovery.objects = found.objects;
     for (image, note) in found.images {
         let because = Because {
             from: parent.clone(),
@@ -66,6 +74,81 @@ pub(super) async fn find(
         discovery.wants.push(Want { because: vec![because], ..want });
     }
     Ok(discovery)
+}
+
+/// The objects of a chart that has not changed, rendered once more without asking anybody: none where the chart, or
+/// Helm, is not at hand.
+pub(super) async fn again(
+    wanted: &ChartSource,
+    before: Option<&Artifact>,
+    finder: &Finder,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Option<Vec<Seen>>, UpstreamError> {
+    let Some(chart) = kept(before, upstream).await? else { return Ok(None) };
+    let (render, home) = (Render::new(wanted, upstream), Home::of(wanted, finder));
+    let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    let objects = blocking(move || match Helm::find(None, &programs, &cancel) {
+        Ok(helm) => render.objects(&helm, &chart, &home, &cancel).map(Some),
+        Err(RenderError::Absent { .. }) => Ok(None),
+        Err(err) => Err(err),
+    });
+    objects.await.map_err(UpstreamError::Render)
+}
+
+/// Where the objects of a chart stand, and who wrote them.
+struct Home {
+    source: String,
+    written: String,
+    author: Author,
+}
+
+impl Home {
+    fn of(wanted: &ChartSource, finder: &Finder) -> Self {
+        // A package was made by others, or is made anew from a folder.
+        let author = match &wanted.place {
+            ChartPlace::Path(path) if !is_package(path) => Author::Here,
+            ChartPlace::Path(_) | ChartPlace::Oci(_) | ChartPlace::Repository { .. } => {
+                Author::Elsewhere
+            }
+        };
+        Self { source: finder.key(), written: finder.written.clone(), author }
+    }
+
+    fn seen(&self, object: Object) -> Seen {
+        let Object { template, object } = object;
+        let author = if template.contains("/charts/") { Author::Elsewhere } else { self.author };
+        let parts = [self.written.as_str(), &template];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Seen { source: self.source.clone(), place: parts.join(": "), author, object }
+    }
+
+    /// What is not known of templates that ask the cluster.
+    fn lookups(&self, chart: &Chart) -> Option<Finding> {
+        let lookups = chart.lookups();
+        let named = lookups.iter().take(MAX_LOOKUPS).map(|Lookup { file, line, kind }| {
+            let kind = if kind.is_empty() { String::new() } else { format!(" ({kind})") };
+            format!("{file}:{line}{kind}")
+        });
+        let named: Vec<String> = named.collect();
+        let more = lookups.len().saturating_sub(MAX_LOOKUPS);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let message = format!(
+            "its templates ask the cluster with `lookup`, and are told nothing here, by `helm template`, and by Argo \
+             CD: {}{more}; objects, values, and images that hang on the answer differ from those of `helm install`: \
+             set the values that take its place",
+            named.join(", ")
+        );
+        let finding = match self.author {
+            Author::Here => Finding::warning("chart-lookup", &self.source, message),
+            Author::Elsewhere => Finding::info("chart-lookup", &self.source, message),
+        };
+        (!lookups.is_empty()).then_some(finding)
+    }
+}
+
+fn is_package(path: &str) -> bool {
+    path.to_ascii_lowercase().ends_with(".tgz")
 }
 
 /// The template, the object and the field, with what had to be done to see it.
@@ -84,9 +167,14 @@ struct Render {
     image_paths: Vec<String>,
 }
 
+/// Most calls of `lookup` that are named.
+const MAX_LOOKUPS: usize = 5;
+
 /// What the renders show.
 #[derive(Default)]
 struct Found {
+    /// None where nothing was rendered.
+    objects: Option<Vec<Seen>>,
     /// Each with what had to be done to see it.
     images: Vec<(Image, String)>,
     /// What the switches show, where they were thrown.
@@ -145,6 +233,19 @@ impl Render {
         found.unrendered = self.unrendered(chart)?;
         found.forget_rendered();
         Ok(found)
+    }
+
+    /// What the chart comes to as its values are.
+    fn objects(
+        &self,
+        helm: &Helm,
+        chart: &Chart,
+        home: &Home,
+        ctx: &Ctx,
+    ) -> Result<Vec<Seen>, RenderError> {
+        let renderer = helm.prepare(chart)?;
+        let objects = renderer.objects(&renderer.render(&self.options, ctx)?, ctx)?;
+        Ok(objects.into_iter().map(|object| home.seen(object)).collect())
     }
 
     /// What the chart's files name.

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use airlift_helm::{Kustomize, is_kustomization};
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
-use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
-use airlift_spec::{Ctx, Finding, Reference};
+use airlift_spec::stack::{Finder, FinderKind, ManifestsSource, Place, Stack};
+use airlift_spec::{Ctx, Digest, Finding, Reference};
 
 use super::Discovery;
 use crate::charts::file;
 use crate::inputs::files_below;
-use crate::lint::Seen;
+use crate::lint::{Author, Seen, is_results_folder};
 use crate::local::{read_whole, wrong};
 use crate::resolve::Upstream;
 use crate::want::Want;
@@ -27,32 +27,55 @@ pub(super) async fn find(
     upstream: &Upstream,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
-    let path = match &wanted.place {
-        Place::Path(path) | Place::Image(path) => upstream.base.join(path),
+    let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
+    let mut input = None;
+    let texts = match &wanted.place {
+        Place::Path(path) | Place::Image(path) => {
+            let path = upstream.base.join(path);
+            let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+            blocking(move || read(&path, &programs, &cancel)).await?
+        }
         Place::Url(url) => {
             let bytes = file(url, airlift_scan::MAX_BYTES, upstream, ctx).await?;
-            let read = parse(&bytes, url, String::new())?;
-            let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
-            gathered.add(&read);
-            // Others wrote them.
-            return Ok(gathered.into_discovery());
+            let digest = Digest::of(&bytes);
+            input = Some((url.clone(), digest));
+            let (store, kept) = (upstream.store.clone(), bytes.clone());
+            let put = blocking(move || store.put(digest, &kept)).await;
+            put.map_err(UpstreamError::StoreItself)?;
+            vec![parse(&bytes, url, String::new(), Lines::Counted)?]
         }
     };
-    let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
-    let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
     let mut objects = Vec::new();
-    for text in blocking(move || read(&path, &programs, &cancel)).await? {
+    for text in texts {
         gathered.add(&text);
         objects.extend(text.seen(finder));
     }
-    Ok(Discovery { objects, ..gathered.into_discovery() })
+    Ok(Discovery { objects: Some(objects), input, ..gathered.into_discovery() })
 }
 
-/// The objects of a source that has not changed. Blocks on the disk.
-pub(super) fn again(path: &Path, finder: &Finder) -> Result<Vec<Seen>, UpstreamError> {
-    // A kustomization never stands, so no program is needed.
-    let texts = read(path, OsStr::new(""), &Ctx::default())?;
-    Ok(texts.into_iter().flat_map(|text| text.seen(finder)).collect())
+/// The objects of a source that has not changed, without asking anybody: what an address gave, `input`, is in the
+/// store, or not at hand.
+pub(super) async fn again(
+    wanted: &ManifestsSource,
+    input: Option<&(String, Digest)>,
+    finder: &Finder,
+    upstream: &Upstream,
+) -> Result<Option<Vec<Seen>>, UpstreamError> {
+    let texts = match (&wanted.place, input) {
+        (Place::Path(path) | Place::Image(path), _) => {
+            let path = upstream.base.join(path);
+            // A kustomization never stands, so no program is needed.
+            blocking(move || read(&path, OsStr::new(""), &Ctx::default())).await?
+        }
+        (Place::Url(url), Some((_, digest))) => {
+            let (store, digest) = (upstream.store.clone(), *digest);
+            let bytes = blocking(move || store.read(&digest, airlift_scan::MAX_BYTES as u64)).await;
+            let Some(bytes) = bytes.map_err(UpstreamError::StoreItself)? else { return Ok(None) };
+            vec![parse(&bytes, url, String::new(), Lines::Counted)?]
+        }
+        (Place::Url(_), None) => return Ok(None),
+    };
+    Ok(Some(texts.into_iter().flat_map(|text| text.seen(finder)).collect()))
 }
 
 /// The objects of one file, and what to call it.
@@ -61,27 +84,48 @@ pub(super) struct Read {
     /// Relative to the source; empty where the source is that file.
     pub(super) name: String,
     pub(super) documents: Vec<Document>,
+    lines: Lines,
+}
+
+/// Whether the lines of the objects are those of a file that somebody can open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Counted,
+    /// They were built.
+    Built,
 }
 
 impl Read {
     fn seen(self, finder: &Finder) -> impl Iterator<Item = Seen> {
-        let (source, place) = (finder.key(), joined(&finder.written, &self.name));
-        self.documents.into_iter().map(move |document| Seen {
-            source: source.clone(),
-            place: place.clone(),
-            object: document.object,
+        let (source, file) = (finder.key(), joined(&finder.written, &self.name));
+        let author = match &finder.kind {
+            FinderKind::Manifests(ManifestsSource { place: Place::Url(_) }) => Author::Elsewhere,
+            _ => Author::Here,
+        };
+        let lines = self.lines;
+        self.documents.into_iter().map(move |document| {
+            let place = match lines {
+                Lines::Counted => format!("{file}:{}", document.line),
+                Lines::Built => file.clone(),
+            };
+            Seen { source: source.clone(), place, author, object: document.object }
         })
     }
 }
 
 fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamError> {
+    if !path.exists() && path.iter().any(|name| is_results_folder(&name.to_string_lossy())) {
+        let help = "oc-mirror v2 and `airlift oc-mirror` write `working-dir/cluster-resources/`, not `results-…`";
+        return Err(wrong(path, "is not there".to_owned(), Some(help.to_owned())));
+    }
     if !path.is_dir() {
         return Ok(vec![read_file(path, String::new())?]);
     }
     if is_kustomization(path) {
         let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
         let text = program.build(path, ctx).map_err(UpstreamError::Kustomize)?;
-        return Ok(vec![parse(text.as_bytes(), &path.display().to_string(), String::new())?]);
+        let place = path.display().to_string();
+        return Ok(vec![parse(text.as_bytes(), &place, String::new(), Lines::Built)?]);
     }
     if path.join("Chart.yaml").is_file() {
         let help = Some("name it as a `chart:` source".to_owned());
@@ -102,13 +146,13 @@ fn is_objects(path: &Path) -> bool {
 
 fn read_file(path: &Path, name: String) -> Result<Read, UpstreamError> {
     let bytes = read_whole(path, airlift_scan::MAX_BYTES as u64)?;
-    parse(&bytes, &path.display().to_string(), name)
+    parse(&bytes, &path.display().to_string(), name, Lines::Counted)
 }
 
-fn parse(bytes: &[u8], path: &str, name: String) -> Result<Read, UpstreamError> {
+fn parse(bytes: &[u8], path: &str, name: String, lines: Lines) -> Result<Read, UpstreamError> {
     let documents =
         documents(bytes).map_err(|source| UpstreamError::Scan { path: path.to_owned(), source })?;
-    Ok(Read { name, documents })
+    Ok(Read { name, documents, lines })
 }
 
 /// What the objects of one source name, each image once with all its reasons.
@@ -154,7 +198,8 @@ impl<'a> Gathered<'a> {
             source: None,
             wants: images.into_iter().map(want).collect(),
             made: Vec::new(),
-            objects: Vec::new(),
+            objects: None,
+            input: None,
             findings: findings.into_iter().map(|finding| finding.of(&key)).collect(),
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use airlift_spec::lock::KeptPackage;
+use airlift_spec::stack::Rules;
 use airlift_spec::{Finding, Reference};
 
-use super::{Configuration, Seen};
+use super::{Carried, Configuration, Seen, listed};
 
-const OLM: &str = "operators.coreos.com";
+pub(super) const OLM: &str = "operators.coreos.com";
 
 /// The catalogs that OpenShift's marketplace sets up by itself.
 const MARKETPLACE: [(&str, &str); 4] = [
@@ -25,6 +26,7 @@ pub(super) fn lint(all: &Configuration<'_>, findings: &mut Vec<Finding>) {
         // A patch for another object has but some of the fields.
         if !subscription.text("/spec/name").is_empty() {
             findings.extend(carried(subscription, all));
+            findings.extend(is_served(subscription, all));
             at_home(subscription, all, findings);
         }
     }
@@ -38,61 +40,120 @@ pub(super) fn lint(all: &Configuration<'_>, findings: &mut Vec<Finding>) {
                 "`{other}` is in the same namespace, and with two groups OLM installs nothing there \
                  (`TooManyOperatorGroups`); keep one of them"
             );
-            findings
-                .push(Finding::warning("operator-group-twice", group, message).of(&group.source));
+            findings.push(group.said(Finding::warning("operator-group-twice", group, message)));
         }
     }
 }
 
-type Carried<'a> = (&'a Reference, &'a KeptPackage);
+type Kept<'a> = (&'a Carried<'a>, &'a KeptPackage);
 
 /// Whether what it subscribes to is in a catalog that the stack keeps.
 fn carried(subscription: &Seen, all: &Configuration<'_>) -> Option<Finding> {
     let (package, source) = (subscription.text("/spec/name"), subscription.text("/spec/source"));
     let named = catalog_of(source, all);
     // A catalog that is carried whole has what nobody listed.
-    let whole: Vec<&Reference> =
-        all.catalogs.iter().filter(|(_, kept)| kept.is_empty()).map(|(at, _)| *at).collect();
-    if named.map_or(!whole.is_empty(), |named| whole.contains(&named)) {
+    let is_whole = |it: &Carried<'_>| it.kept.is_empty();
+    if named.map_or_else(|| all.catalogs.iter().any(is_whole), is_whole) {
         return None;
     }
-    let keep = all.catalogs.iter().filter_map(|(at, kept)| Some((*at, kept.get(package)?)));
-    let keep: Vec<Carried<'_>> = keep.collect();
-    let Some((first, _)) = keep.first() else {
-        let message = format!(
-            "no `catalog:` of the stack keeps package `{package}`; list it under `packages:` of one"
-        );
-        let finding = Finding::warning("subscription-package", subscription, message);
-        return (!all.catalogs.is_empty() && whole.is_empty())
-            .then(|| finding.of(&subscription.source));
-    };
-    let is_meant = |(at, _): &&Carried<'_>| named.is_none_or(|named| named == *at);
-    let meant: Vec<&Carried<'_>> = keep.iter().filter(is_meant).collect();
+    let keep = all.catalogs.iter().filter_map(|it| Some((it, it.kept.get(package)?)));
+    let keep: Vec<Kept<'_>> = keep.collect();
+    let Some((first, _)) = keep.first() else { return nowhere(subscription, named, all) };
+    let is_meant = |(it, _): &&Kept<'_>| named.is_none_or(|named| named.reference == it.reference);
+    let meant: Vec<&Kept<'_>> = keep.iter().filter(is_meant).collect();
     if let Some(named) = named.filter(|_| meant.is_empty()) {
         let message = format!(
-            "`{source}` is `{named}`, which does not have package `{package}`; `{first}` has it: name its source"
+            "`{source}` is `{}`, which does not have package `{package}`; `{}` has it: name its source",
+            named.reference, first.reference
         );
-        let finding = Finding::warning("subscription-source", subscription, message);
-        return Some(finding.of(&subscription.source));
+        return Some(subscription.said(Finding::warning(
+            "subscription-source",
+            subscription,
+            message,
+        )));
     }
     // Where nothing says which of several it is, one that has all will do.
     let lacks: Vec<Finding> =
-        meant.iter().filter_map(|(at, kept)| lacking(subscription, at, kept)).collect();
+        meant.iter().filter_map(|(it, kept)| lacking(subscription, it.reference, kept)).collect();
     if lacks.len() == meant.len() { lacks.into_iter().next() } else { None }
 }
 
-/// The catalog of the stack that a `CatalogSource` serves, where the manifests or the marketplace say so.
-fn catalog_of<'a>(source: &str, all: &Configuration<'a>) -> Option<&'a Reference> {
+/// What there is to say of a package that no catalog of the stack keeps.
+fn nowhere(
+    subscription: &Seen,
+    named: Option<&Carried<'_>>,
+    all: &Configuration<'_>,
+) -> Option<Finding> {
+    let (package, source) = (subscription.text("/spec/name"), subscription.text("/spec/source"));
+    if let Some(named) = named {
+        let message = format!(
+            "`{source}` is `{}`, of which the stack does not keep package `{package}`; list it under its \
+             `packages:`",
+            named.reference
+        );
+        return Some(subscription.said(Finding::warning(
+            "subscription-package",
+            subscription,
+            message,
+        )));
+    }
+    // Another stack may carry that catalog.
+    let (_, index) = MARKETPLACE.iter().find(|(name, _)| *name == source)?;
+    let message = format!(
+        "no `catalog:` of the stack is `{index}`, from which `{source}` has package `{package}`; add one, unless \
+         another stack carries it"
+    );
+    let finding = Finding::info("subscription-package", subscription, message);
+    (!all.catalogs.is_empty() && !is_declared(source, all))
+        .then(|| finding.of(&subscription.source))
+}
+
+/// Whether there will be a `CatalogSource` of that name where the catalogs of the stack are served.
+fn is_served(subscription: &Seen, all: &Configuration<'_>) -> Option<Finding> {
+    let (package, source) = (subscription.text("/spec/name"), subscription.text("/spec/source"));
+    let is_stock = MARKETPLACE.iter().any(|(name, _)| *name == source);
+    let mut keep = all.catalogs.iter().filter(|it| {
+        it.kept.contains_key(package)
+            || catalog_of(source, all).is_some_and(|of| of.reference == it.reference)
+    });
+    let catalog = keep.next().filter(|_| is_stock && all.is_whole && !is_declared(source, all))?;
+    if keep.next().is_some() || catalog.source_name == source {
+        return None;
+    }
+    let by = match catalog.rules {
+        Rules::Own => "`airlift export --format olm`",
+        Rules::OcMirror => "oc-mirror",
+    };
+    let message = format!(
+        "{by} gives `{}` to the cluster as CatalogSource `{}`, and nothing of the stack makes one that is called \
+         `{source}`; write `source: {}`, or add a CatalogSource `{source}` of that image to the manifests",
+        catalog.reference, catalog.source_name, catalog.source_name
+    );
+    Some(subscription.said(Finding::warning("subscription-source-name", subscription, message)))
+}
+
+fn is_declared(source: &str, all: &Configuration<'_>) -> bool {
+    all.of(OLM, "CatalogSource").any(|it| it.text("/metadata/name") == source)
+}
+
+/// The catalog of the stack that a `CatalogSource` serves, where the manifests, the marketplace, or whoever writes the
+/// `CatalogSource` say so.
+fn catalog_of<'c, 'a>(source: &str, all: &'c Configuration<'a>) -> Option<&'c Carried<'a>> {
     let declared = all.of(OLM, "CatalogSource").find(|it| it.text("/metadata/name") == source);
     let image = declared.and_then(|it| it.text("/spec/image").parse::<Reference>().ok());
-    let path = match (&image, declared) {
-        (Some(image), _) => image.path(),
-        (None, Some(_)) => return None,
-        (None, None) => MARKETPLACE.iter().find(|(name, _)| *name == source)?.1,
+    let stock = MARKETPLACE.iter().find(|(name, _)| *name == source);
+    let path = match (&image, declared, stock) {
+        (Some(image), ..) => image.path(),
+        (None, Some(_), _) => return None,
+        (None, None, Some((_, path))) => path,
+        (None, None, None) => return all.catalogs.iter().find(|it| it.source_name == source),
     };
     // A mirror has the path of what it mirrors, perhaps below one of its own.
-    let is_it = |at: &Reference| path == at.path() || path.ends_with(&format!("/{}", at.path()));
-    let mut served = all.catalogs.iter().map(|(at, _)| *at).filter(|at| is_it(at));
+    let is_it = |it: &&Carried<'_>| {
+        let at = it.reference.path();
+        path == at || path.ends_with(&format!("/{at}"))
+    };
+    let mut served = all.catalogs.iter().filter(is_it);
     // Of two versions of one index, nothing says which it is.
     served.next().filter(|_| served.next().is_none())
 }
@@ -109,8 +170,11 @@ fn lacking(subscription: &Seen, at: &Reference, kept: &KeptPackage) -> Option<Fi
             "channel `{channel}` is not in what is kept of `{at}`, which has {has}; subscribe to one of these, \
              or list the channel under `packages:`"
         );
-        let finding = Finding::warning("subscription-channel", subscription, message);
-        return Some(finding.of(&subscription.source));
+        return Some(subscription.said(Finding::warning(
+            "subscription-channel",
+            subscription,
+            message,
+        )));
     };
     let starting = subscription.text("/spec/startingCSV");
     if starting.is_empty() || bundles.contains(starting) {
@@ -121,8 +185,7 @@ fn lacking(subscription: &Seen, at: &Reference, kept: &KeptPackage) -> Option<Fi
          these, or widen the range under `packages:`",
         listed(bundles)
     );
-    let finding = Finding::warning("subscription-version", subscription, message);
-    Some(finding.of(&subscription.source))
+    Some(subscription.said(Finding::warning("subscription-version", subscription, message)))
 }
 
 /// Whether its namespace is there, and has a group that the operator can be installed with.
@@ -133,6 +196,7 @@ fn at_home(subscription: &Seen, all: &Configuration<'_>, findings: &mut Vec<Find
     }
     let group = all.of(OLM, "OperatorGroup").find(|it| it.namespace() == home);
     let has_namespace = GLOBAL.contains(&home)
+        || all.namespaces.contains(&home)
         || all.of("", "Namespace").any(|it| it.text("/metadata/name") == home)
         || all.of("project.openshift.io", "Project").any(|it| it.text("/metadata/name") == home);
     let lacks: Vec<&str> = [
@@ -142,7 +206,7 @@ fn at_home(subscription: &Seen, all: &Configuration<'_>, findings: &mut Vec<Find
     .into_iter()
     .filter_map(|(kind, is_there)| (!is_there).then_some(kind))
     .collect();
-    if !lacks.is_empty() {
+    if all.is_whole && !lacks.is_empty() {
         let message = format!(
             "no manifest of the stack has {} `{home}`: OLM installs nothing without; add what the cluster does \
              not have",
@@ -151,10 +215,11 @@ fn at_home(subscription: &Seen, all: &Configuration<'_>, findings: &mut Vec<Find
                 _ => format!("{} of", lacks.join(" and ")),
             }
         );
-        findings.push(
-            Finding::warning("subscription-namespace", subscription, message)
-                .of(&subscription.source),
-        );
+        findings.push(subscription.said(Finding::warning(
+            "subscription-namespace",
+            subscription,
+            message,
+        )));
     }
     if group.is_some() || GLOBAL.contains(&home) {
         let mode = group.map_or(Some("AllNamespaces"), mode);
@@ -177,7 +242,7 @@ fn mode(group: &Seen) -> Option<&'static str> {
 
 fn unsupported(subscription: &Seen, mode: &str, all: &Configuration<'_>) -> Option<Finding> {
     let package = subscription.text("/spec/name");
-    let kept = all.catalogs.iter().filter_map(|(_, kept)| kept.get(package));
+    let kept = all.catalogs.iter().filter_map(|it| it.kept.get(package));
     let modes: BTreeSet<&String> = kept.flat_map(|kept| &kept.install_modes).collect();
     if modes.is_empty() || modes.iter().any(|it| *it == mode) {
         return None;
@@ -188,9 +253,5 @@ fn unsupported(subscription: &Seen, mode: &str, all: &Configuration<'_>) -> Opti
         subscription.namespace(),
         listed(modes)
     );
-    Some(Finding::warning("operator-group-mode", subscription, message).of(&subscription.source))
-}
-
-fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    Some(subscription.said(Finding::warning("operator-group-mode", subscription, message)))
 }

@@ -1,9 +1,7 @@
 //! The objects that offer a lock's catalogs to a cluster: for OLM v0 a `CatalogSource`, for v1 a `ClusterCatalog`.
 
-use std::collections::BTreeMap;
-
 use airlift_spec::lock::{Artifact, Kind};
-use airlift_spec::{Digest, Failure, Layout, Lock, Reference};
+use airlift_spec::{Failure, Layout, Lock, catalog_source};
 use serde_json::{Value, json};
 
 use crate::error::CliError;
@@ -11,9 +9,6 @@ use crate::place::RegistryPlace;
 
 /// Where the catalogs of an OpenShift cluster are, which every namespace may subscribe to.
 const NAMESPACE: &str = "openshift-marketplace";
-
-/// The longest name that is a label as well.
-const NAME_CHARS: usize = 63;
 
 /// An object as a file of its own.
 #[derive(Debug)]
@@ -40,7 +35,9 @@ pub(super) fn objects(
         .into());
     }
     let mut objects = Vec::new();
-    for (name, catalog) in named(&catalogs) {
+    let mut named: Vec<_> = catalog_source::names(&catalogs).into_iter().zip(catalogs).collect();
+    named.sort();
+    for (name, catalog) in named {
         let image = image(catalog, registry, layout)?;
         let source = catalog_source(&name, &image, catalog);
         objects.push(object(&format!("catalogsource-{name}.yaml"), &source));
@@ -92,55 +89,6 @@ fn object(file: &str, value: &Value) -> Object {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(value, options).expect("JSON is YAML");
     Object { file: file.to_owned(), text: format!("---\n{text}") }
-}
-
-/// The catalogs with the names that they get: the first form of each that no other catalog could have.
-fn named<'a>(catalogs: &[&'a Artifact]) -> BTreeMap<String, &'a Artifact> {
-    let forms: Vec<[String; 4]> = catalogs.iter().map(|catalog| forms(catalog)).collect();
-    let name = |own: &[String; 4]| {
-        let is_free =
-            |name: &&String| forms.iter().filter(|others| others.contains(name)).count() == 1;
-        own.iter().find(is_free).unwrap_or(&own[3]).clone()
-    };
-    forms.iter().map(name).zip(catalogs.iter().copied()).collect()
-}
-
-/// What a catalog may be called. Stock Subscriptions expect the first.
-fn forms(catalog: &Artifact) -> [String; 4] {
-    let base = plain_name(&catalog.reference);
-    let tag = catalog.reference.tag().unwrap_or_default();
-    let of_reference = Digest::of(catalog.reference.to_string().as_bytes()).hex();
-    let of_content = catalog.digest.map(|digest| digest.hex()).unwrap_or_default();
-    let hashes = [of_reference, of_content].map(|hash| hash.chars().take(8).collect::<String>());
-    ["", tag, &hashes[0], &hashes[1]].map(|suffix| label(&base, suffix))
-}
-
-/// `redhat-operator-index` is the index of what clusters know as `redhat-operators`.
-fn plain_name(reference: &Reference) -> String {
-    let base = reference.path().rsplit('/').next().unwrap_or_default();
-    match base.strip_suffix("-index") {
-        Some(kind) if kind.ends_with("-operator") => format!("{kind}s"),
-        Some(kind) if !kind.is_empty() => kind.to_owned(),
-        _ => base.to_owned(),
-    }
-}
-
-/// A name as objects have it (RFC 1123), that begins with a letter, as the Service beside a catalog must.
-fn label(base: &str, suffix: &str) -> String {
-    let word = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        text.replace(|c: char| !c.is_ascii_alphanumeric(), "-").trim_matches('-').to_owned()
-    };
-    let (base, suffix) = (word(base), word(suffix));
-    let base = if base.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        base
-    } else {
-        format!("catalog-{base}")
-    };
-    let suffix: String = suffix.chars().take(NAME_CHARS / 2).collect();
-    let suffix = if suffix.is_empty() { suffix } else { format!("-{suffix}") };
-    let kept: String = base.chars().take(NAME_CHARS - suffix.len()).collect();
-    format!("{}{suffix}", kept.trim_end_matches('-')).trim_end_matches('-').to_owned()
 }
 
 #[cfg(test)]

@@ -44,49 +44,6 @@ fn a_catalog_is_offered_under_the_name_that_subscriptions_expect() {
     ");
 }
 
-#[track_caller]
-fn check(references: &[&str], names: &[&str]) {
-    let catalogs: Vec<Artifact> = references.iter().map(|it| sample::catalog(it)).collect();
-    let found = named(&catalogs.iter().collect::<Vec<_>>());
-    let found: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(found, names);
-}
-
-#[test]
-fn names_are_those_of_the_stock_catalogs() {
-    let hosts = "registry.redhat.io/redhat";
-    for (index, name) in [
-        ("redhat-operator-index", "redhat-operators"),
-        ("certified-operator-index", "certified-operators"),
-        ("community-operator-index", "community-operators"),
-        ("redhat-marketplace-index", "redhat-marketplace"),
-    ] {
-        check(&[&format!("{hosts}/{index}:v4.20")], &[name]);
-    }
-    check(&["quay.io/operatorhubio/catalog:latest"], &["catalog"]);
-    check(&["quay.io/org/My_Catalog.v2:1".to_lowercase().as_str()], &["my-catalog-v2"]);
-    check(&["quay.io/org/3scale-index:1"], &["catalog-3scale"]);
-}
-
-#[test]
-fn catalogs_of_one_name_are_told_apart_by_their_tags_and_then_by_a_hash() {
-    check(&["a.io/x-index:v4.19", "a.io/x-index:v4.20"], &["x-v4-19", "x-v4-20"]);
-    check(&["a.io/x-index:1", "b.io/x-index:1"], &["x-0af4ce31", "x-5c10b485"]);
-    // The first cannot be `x-v1`: the last could be called so as well.
-    check(
-        &["a.io/x-index:v1", "a.io/x-index:v2", "a.io/x-v1:1"],
-        &["x-c96703d6", "x-v1-1", "x-v2"],
-    );
-}
-
-#[test]
-fn the_longest_name_is_a_label() {
-    let long = format!("a.io/{}-index:{}", "x".repeat(100), "9".repeat(100));
-    let [plain, tagged, ..] = forms(&sample::catalog(&long));
-    assert_eq!((plain.len(), tagged.len()), (63, 63));
-    assert!(tagged.ends_with("xx-9999999999999999999999999999999"), "{tagged}");
-}
-
 #[test]
 fn what_is_not_pinned_or_not_there_is_an_error() {
     let refused = |lock: &Lock| objects(lock, &registry(), Layout::Host).unwrap_err().to_string();
