@@ -6,6 +6,7 @@ use airlift_catalog::{FilterError, ReadError};
 use airlift_helm::{ChartError, KustomizeError, RenderError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
+use airlift_scan::knowledge::KnowledgeError;
 use airlift_spec::oci::ManifestError;
 use airlift_spec::{Class, Digest, Explain, Platforms};
 use airlift_store::StoreError;
@@ -41,6 +42,9 @@ pub enum UpstreamError {
     /// What is wrong with a file or folder that the stack names, and where it does.
     #[error("line {line}: `{written}` cannot be carried")]
     Source { line: u64, written: String, source: Box<UpstreamError> },
+    /// What is wrong with a pack that the stack names, and where it does.
+    #[error("line {line}: the knowledge in `{path}` cannot be used")]
+    Knowledge { line: u64, path: String, source: KnowledgeError },
     #[error("`{path}` {problem}")]
     Local { path: String, problem: String, help: Option<String> },
     /// What lies elsewhere cannot be looked into.
@@ -88,6 +92,7 @@ impl Explain for UpstreamError {
             | Self::Offline
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
+            Self::Knowledge { source, .. } => source.class(),
             Self::Chart(source) => source.class(),
             Self::Kustomize(source) => source.class(),
             Self::Catalog { source, .. } => source.class(),
@@ -118,6 +123,7 @@ impl Explain for UpstreamError {
             Self::Source { source, .. } => source.help(),
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
+            Self::Knowledge { source, .. } => source.help(),
             Self::Chart(source) => source.help(),
             Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_helm::is_kustomization;
+use airlift_scan::knowledge::Knowledge;
 use airlift_spec::lock::{Artifact, Because};
 use airlift_spec::stack::{
     CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
@@ -22,6 +23,7 @@ use crate::{ArtifactFailure, UpstreamError, blocking};
 
 mod catalog;
 mod chart;
+mod known;
 mod manifests;
 
 /// What one source found.
@@ -57,7 +59,8 @@ pub(crate) async fn all(
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    let run = Run { stack, before, inputs, digests, upstream, options, ctx };
+    let knowledge = known::knowledge(stack, upstream).await?;
+    let run = Run { stack, before, inputs, digests, knowledge, upstream, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -92,6 +95,7 @@ struct Run<'a> {
     before: Option<&'a Lock>,
     inputs: &'a BTreeMap<String, Digest>,
     digests: BTreeMap<String, Digest>,
+    knowledge: Knowledge,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -110,7 +114,8 @@ impl Run<'_> {
                 manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+                let (stack, knowledge) = (self.stack, &self.knowledge);
+                chart::find(wanted, finder, stack, knowledge, self.upstream, self.ctx).await
             }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
@@ -138,7 +143,9 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let found = catalog::find(&open, self.stack, self.upstream, self.options, self.ctx).await;
+        let (stack, knowledge) = (self.stack, &self.knowledge);
+        let found =
+            catalog::find(&open, stack, knowledge, self.upstream, self.options, self.ctx).await;
         let done =
             |((_, finder), found): (&(_, &'f Finder), _)| (*finder, self.done(finder, found));
         answers.extend(open.iter().zip(found).map(done));
@@ -188,6 +195,7 @@ impl Run<'_> {
             && !is_built
             && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
+            && self.stack.knowledge.iter().all(|pack| is_unchanged(&pack.path.as_str()))
     }
 
     /// What the earlier lock has of the source, to be pinned as it was.

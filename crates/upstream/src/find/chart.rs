@@ -7,11 +7,12 @@ use airlift_helm::{
     Chart, ExploreOptions, Explored, Helm, Image, Images, RenderError, RenderOptions, Unrendered,
 };
 use airlift_scan::Doubt;
+use airlift_scan::knowledge::{Advice, Knowledge, Product};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::stack::{ChartSource, Finder, Stack, Switches};
 use airlift_spec::{Ctx, Finding, Reference};
 
-use super::Discovery;
+use super::{Discovery, known};
 use crate::charts::Charts;
 use crate::made;
 use crate::resolve::Upstream;
@@ -23,6 +24,7 @@ pub(super) async fn find(
     wanted: &ChartSource,
     finder: &Finder,
     stack: &Stack,
+    knowledge: &Knowledge,
     upstream: &Upstream,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
@@ -30,6 +32,10 @@ pub(super) async fn find(
     let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
     let chart = got.chart;
     let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());
+    let advice = version.parse().map_or_else(
+        |_| Advice::default(),
+        |version| knowledge.about(&Product::Chart(name.clone()), &version),
+    );
     let declared =
         Because { from: finder.key(), path: String::new(), evidence: Evidence::Declared };
     let mut discovery = Discovery::default();
@@ -56,6 +62,13 @@ pub(super) async fn find(
     let found = found.await.map_err(UpstreamError::Render)?;
     let parent = got.reference.to_string();
     discovery.findings = found.findings(&finder.key());
+    let packages = known::packages_of(stack);
+    let said = known::findings(&advice, &parent, &packages);
+    discovery.findings.extend(said.map(|finding| finding.of(finder.key())));
+    for known in advice.images {
+        let want = Want::image(known.reference.clone(), finder.platforms(stack).clone());
+        discovery.wants.push(Want { because: vec![known.because(&parent)], ..want });
+    }
     for (image, note) in found.images {
         let because = Because {
             from: parent.clone(),

@@ -195,3 +195,22 @@ fn sample(chart: &Chart) -> Sample {
         tags: BTreeMap::default(),
     }
 }
+
+#[tokio::test]
+async fn what_a_pack_knows_of_a_chart_is_carried() {
+    let world = world(&need!("helm"));
+    write_chart(&world);
+    let host = world.registry.host();
+    let pack = format!(
+        "format: 1\nproduct: {{chart: app}}\nsource: our lab\nwhy: we saw it\nentries:\n\
+         - versions: [1.2.3]\n  images: {{'{host}/ai/extra': ['1']}}\n  unknown: [quay.io/a/b]\n"
+    );
+    fs_err::write(world.folder().join("app.yaml"), pack).unwrap();
+    let knowledge = vec![airlift_spec::stack::Pack { path: "./app.yaml".to_owned(), line: 1 }];
+    let lock = world.lock(&Stack { knowledge, ..stack("{chart: ./app, switches: ignore}") }).await;
+    assert_eq!(paths(&lock), ["ai/app", "ai/extra", "charts/app"]);
+    let because = &lock.artifacts[1].because[0];
+    assert_eq!(because.from, "airlift.local/charts/app:1.2.3");
+    assert_eq!(because.path, "knowledge: ./app.yaml: our lab");
+    assert_eq!(codes(&lock), ["knowledge-gap"]);
+}
