@@ -9,7 +9,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod kustomize;
-mod process;
+pub mod process;
 mod render;
 mod repository;
 mod switch;
@@ -19,7 +19,10 @@ mod yaml;
 
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
-pub use kustomize::{Kustomize, KustomizeError, Remote, is_kustomization, remotes};
+pub use kustomize::{
+    Address, Kustomize, KustomizeError, MAX_TREE_BYTES, MAX_TREE_FILES, Remote, Repository,
+    is_kustomization, pack,
+};
 pub use render::{
     FieldPath, Helm, Image, Images, ParsePathError, RenderError, RenderOptions, Rendered, Renderer,
 };

@@ -11,6 +11,8 @@ use airlift_spec::oci::ManifestError;
 use airlift_spec::{Class, Digest, Explain, Platforms};
 use airlift_store::StoreError;
 
+use crate::remotes::GitError;
+
 /// Why something could not be resolved or fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,14 @@ pub enum UpstreamError {
     /// What lies elsewhere cannot be looked into.
     #[error("it lies elsewhere, and nobody was asked")]
     Offline,
+    #[error("`{address}` is not in the store, and nobody was asked")]
+    RemoteOffline { address: String },
+    #[error(
+        "`{address}` is {actual} by now, and the lock pins {expected}, which the store does not have"
+    )]
+    RemoteMoved { address: String, expected: Digest, actual: Digest },
+    #[error("failed to read the repository of `{address}`")]
+    Git { address: String, source: GitError },
     #[error("`{kind}:` sources are not supported by this version of airlift")]
     Kind { kind: &'static str },
     #[error("the package at `{address}` is {actual}, and its index says {expected}")]
@@ -90,6 +100,7 @@ impl Explain for UpstreamError {
             | Self::Depth { .. }
             | Self::Width { .. }
             | Self::Offline
+            | Self::RemoteOffline { .. }
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
             Self::Knowledge { source, .. } => source.class(),
@@ -97,11 +108,13 @@ impl Explain for UpstreamError {
             Self::Kustomize(source) => source.class(),
             Self::Catalog { source, .. } => source.class(),
             Self::Filter(source) => source.class(),
+            Self::Git { source, .. } => source.class(),
             Self::Render(source) => source.class(),
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
             | Self::Package { .. }
             | Self::Remade { .. }
+            | Self::RemoteMoved { .. }
             | Self::Client { source: ClientError::Missing { .. }, .. }
             | Self::Unreadable { .. }
             | Self::Size { .. } => Class::Integrity,
@@ -128,12 +141,17 @@ impl Explain for UpstreamError {
             Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),
             Self::Filter(source) => source.help(),
+            Self::Git { source, .. } => source.help(),
             Self::Elsewhere { package, .. } => {
                 Some(format!("list `{package}` under the `packages:` of that catalog"))
             }
             Self::Render(source) => source.help(),
-            Self::Remade { .. } => Some("run `airlift resolve --update`".to_owned()),
-            Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),
+            Self::Remade { .. } | Self::RemoteMoved { .. } => {
+                Some("run `airlift resolve --update`".to_owned())
+            }
+            Self::Offline | Self::RemoteOffline { .. } => {
+                Some("run `airlift resolve` without `--offline` once".to_owned())
+            }
             Self::Unpinned { .. } => {
                 Some("run `airlift resolve` where the registry can be reached".to_owned())
             }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_helm::is_kustomization;
 use airlift_scan::knowledge::Knowledge;
-use airlift_spec::lock::{Artifact, Because};
+use airlift_spec::lock::{Artifact, Because, RemotePin};
 use airlift_spec::stack::{
     CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
 };
@@ -17,6 +17,7 @@ use futures::StreamExt as _;
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
+use crate::remotes::Remotes;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
 use crate::{ArtifactFailure, UpstreamError, blocking};
@@ -40,6 +41,14 @@ pub(crate) struct Discovery {
     pub(crate) objects: Vec<Seen>,
 }
 
+/// What came of all sources that find others.
+#[derive(Debug, Default)]
+pub(crate) struct Everything {
+    pub(crate) discoveries: Vec<Discovery>,
+    pub(crate) failures: Vec<ArtifactFailure>,
+    pub(crate) remotes: BTreeMap<String, RemotePin>,
+}
+
 /// Looks into all sources of `stack` that find others.
 ///
 /// # Errors
@@ -52,15 +61,16 @@ pub(crate) async fn all(
     upstream: &Upstream,
     options: &ResolveOptions,
     ctx: &Ctx,
-) -> Result<(Vec<Discovery>, Vec<ArtifactFailure>), UpstreamError> {
+) -> Result<Everything, UpstreamError> {
     if stack.finders.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Everything::default());
     }
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
     let knowledge = known::knowledge(stack, upstream).await?;
-    let run = Run { stack, before, inputs, digests, knowledge, upstream, options, ctx };
+    let remotes = Remotes::new(before, upstream, options, ctx);
+    let run = Run { stack, before, inputs, digests, knowledge, remotes, upstream, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -69,25 +79,32 @@ pub(crate) async fn all(
         .buffered(options.max_in_flight.get())
         .collect::<Vec<_>>();
     let (others, catalogs) = futures::join!(others, run.catalogs(catalogs));
-    let (mut discoveries, mut failures) = (Vec::new(), Vec::new());
+    let mut all = Everything { remotes: run.remotes.pins().await, ..Everything::default() };
     for (finder, answer) in others.into_iter().chain(catalogs) {
         let item = finder.key();
         match answer {
             Ok(discovery) => {
                 ctx.events.emit(Event::ItemFinished { item });
-                discoveries.push(discovery);
+                all.discoveries.push(discovery);
             }
             Err(err) if err.stops_everything() => return Err(err),
             Err(err) => {
                 let reason = error::chain(&err);
                 ctx.events.emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
-                discoveries.push(run.failed(finder, &err, &reason));
-                failures.push(ArtifactFailure { reference: item, error: err });
+                all.discoveries.push(run.failed(finder, &err, &reason));
+                all.failures.push(ArtifactFailure { reference: item, error: err });
             }
         }
     }
     ctx.events.emit(Event::PhaseFinished { phase: "find" });
-    Ok((discoveries, failures))
+    let has_failed = !all.failures.is_empty();
+    for (address, pin) in before.into_iter().flat_map(|lock| &lock.remotes) {
+        // What was not looked into keeps its pins; which those of a source that failed are, nobody knows.
+        if has_failed || run.reads(address) {
+            all.remotes.entry(address.clone()).or_insert_with(|| pin.clone());
+        }
+    }
+    Ok(all)
 }
 
 struct Run<'a> {
@@ -96,6 +113,7 @@ struct Run<'a> {
     inputs: &'a BTreeMap<String, Digest>,
     digests: BTreeMap<String, Digest>,
     knowledge: Knowledge,
+    remotes: Remotes,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -111,11 +129,12 @@ impl Run<'_> {
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
-                manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+                let (stack, remotes) = (self.stack, &self.remotes);
+                manifests::find(wanted, finder, stack, remotes, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                let (stack, knowledge) = (self.stack, &self.knowledge);
-                chart::find(wanted, finder, stack, knowledge, self.upstream, self.ctx).await
+                chart::find(wanted, finder, self.stack, &self.knowledge, self.upstream, self.ctx)
+                    .await
             }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
@@ -171,6 +190,15 @@ impl Run<'_> {
         }
         let is_out_of_reach = self.options.offline && is_elsewhere(finder);
         is_out_of_reach.then(|| Err(UpstreamError::Offline.at(finder.line, &finder.written)))
+    }
+
+    /// Whether a source is what lies at `address`.
+    fn reads(&self, address: &str) -> bool {
+        let is_there = |finder: &Finder| match &finder.kind {
+            FinderKind::Manifests(ManifestsSource { place: Place::Url(url) }) => url == address,
+            _ => false,
+        };
+        self.stack.finders.iter().any(is_there)
     }
 
     /// Whether what the earlier lock says of the source still answers it.

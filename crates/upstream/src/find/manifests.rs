@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use airlift_helm::{Kustomize, is_kustomization};
+use airlift_helm::{Address, Kustomize, KustomizeError, Remote, is_kustomization};
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
 use airlift_spec::stack::{Finder, ManifestsSource, Place, Stack};
 use airlift_spec::{Ctx, Finding, Reference};
 
 use super::Discovery;
-use crate::charts::file;
 use crate::inputs::files_below;
 use crate::lint::Seen;
 use crate::local::{read_whole, wrong};
+use crate::remotes::Remotes;
 use crate::resolve::Upstream;
 use crate::want::Want;
 use crate::{UpstreamError, blocking};
@@ -24,13 +24,14 @@ pub(super) async fn find(
     wanted: &ManifestsSource,
     finder: &Finder,
     stack: &Stack,
+    remotes: &Remotes,
     upstream: &Upstream,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
     let path = match &wanted.place {
         Place::Path(path) | Place::Image(path) => upstream.base.join(path),
         Place::Url(url) => {
-            let bytes = file(url, airlift_scan::MAX_BYTES, upstream, ctx).await?;
+            let bytes = remotes.bring(url, &Address::File(url.clone())).await?;
             let read = parse(&bytes, url, String::new())?;
             let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
             gathered.add(&read);
@@ -39,9 +40,15 @@ pub(super) async fn find(
         }
     };
     let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
-    let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
+    let (programs, remotes, cancel) = (upstream.programs.clone(), remotes.clone(), ctx.clone());
     let mut objects = Vec::new();
-    for text in blocking(move || read(&path, &programs, &cancel)).await? {
+    let texts = blocking(move || {
+        if is_kustomization(&path) {
+            return Ok(vec![build(&path, &programs, &remotes, &cancel)?]);
+        }
+        read(&path)
+    });
+    for text in texts.await? {
         gathered.add(&text);
         objects.extend(text.seen(finder));
     }
@@ -50,9 +57,8 @@ pub(super) async fn find(
 
 /// The objects of a source that has not changed. Blocks on the disk.
 pub(super) fn again(path: &Path, finder: &Finder) -> Result<Vec<Seen>, UpstreamError> {
-    // A kustomization never stands, so no program is needed.
-    let texts = read(path, OsStr::new(""), &Ctx::default())?;
-    Ok(texts.into_iter().flat_map(|text| text.seen(finder)).collect())
+    // A kustomization never stands.
+    Ok(read(path)?.into_iter().flat_map(|text| text.seen(finder)).collect())
 }
 
 /// The objects of one file, and what to call it.
@@ -74,14 +80,34 @@ impl Read {
     }
 }
 
-fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamError> {
+/// What a kustomization is built to.
+fn build(
+    path: &Path,
+    programs: &OsStr,
+    remotes: &Remotes,
+    ctx: &Ctx,
+) -> Result<Read, UpstreamError> {
+    let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
+    let network = tokio::runtime::Handle::current();
+    let bring = |remote: &Remote, address: &Address| {
+        network.block_on(remotes.bring(&remote.address, address)).map_err(NotBuilt)
+    };
+    let text = program.build(path, bring, ctx).map_err(|NotBuilt(err)| err)?;
+    parse(text.as_bytes(), &path.display().to_string(), String::new())
+}
+
+/// Why a kustomization was not built: because of itself, or of what it names elsewhere.
+struct NotBuilt(UpstreamError);
+
+impl From<KustomizeError> for NotBuilt {
+    fn from(source: KustomizeError) -> Self {
+        Self(UpstreamError::Kustomize(source))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
     if !path.is_dir() {
         return Ok(vec![read_file(path, String::new())?]);
-    }
-    if is_kustomization(path) {
-        let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
-        let text = program.build(path, ctx).map_err(UpstreamError::Kustomize)?;
-        return Ok(vec![parse(text.as_bytes(), &path.display().to_string(), String::new())?]);
     }
     if path.join("Chart.yaml").is_file() {
         let help = Some("name it as a `chart:` source".to_owned());
