@@ -182,6 +182,12 @@ impl Kustomize {
     }
 }
 
+/// Unpacks an archive, for its fuzz target.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn unpack(archive: &[u8], into: &Path) -> Result<(), KustomizeError> {
+    tree::unpack(archive, into, "an archive", &mut tree::Limit::default())
+}
+
 /// A new folder that is removed in the end, and where it is, without links.
 fn scratch() -> Result<(TempDir, PathBuf), KustomizeError> {
     let scratch = TempDir::with_prefix("airlift-kustomize-").and_then(|scratch| {

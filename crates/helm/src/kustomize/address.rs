@@ -45,6 +45,11 @@ impl Address {
         }
         repository(address).map(Address::Repository)
     }
+
+    /// Whether it is a repository on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Repository(repository) if repository.url.starts_with("file://"))
+    }
 }
 
 fn marks_a_repository(address: &str) -> bool {
@@ -102,11 +107,12 @@ fn host(text: &str) -> Option<(String, &str)> {
         let end = scheme.len() + text[scheme.len()..].find('/')? + 1;
         return Some((text[..end].to_owned(), &text[end..]));
     }
-    // `git@host:path`, as SSH has it.
+    // `git@host:path`, as SSH has it. With a slash, Git would take it for a path.
     let user = text.find('@')?;
-    let end = user + text[user..].find([':', '/'])? + 1;
+    let end = user + text[user..].find([':', '/'])?;
     let is_user = text[..user].chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    (user > 0 && is_user).then(|| (text[..end].to_owned(), &text[end..]))
+    let is_name = is_user && !text.starts_with('-') && user > 0;
+    is_name.then(|| (format!("{}:", &text[..end]), &text[end + 1..]))
 }
 
 /// The repository and the folder in it: at a mark, else behind so many parts of the path.
@@ -181,6 +187,7 @@ mod tests {
             ("gh:o/r/a", "https://github.com/o/r", "a", ""),
             ("git@github.com:o/r.git//a?ref=b", "git@github.com:o/r.git", "a", "b"),
             ("git@h.test:o/r/a", "git@h.test:o/r", "a", ""),
+            ("git@h.test/o/r/a", "git@h.test:o/r", "a", ""),
             ("ssh://git@h.test:22/o/r.git//a", "ssh://git@h.test:22/o/r.git", "a", ""),
             ("git::https://h.test/o/r/a", "https://h.test/o/r", "a", ""),
             ("https://h.test/g/s/r.git//a?ref=1&version=2", "https://h.test/g/s/r.git", "a", "1"),

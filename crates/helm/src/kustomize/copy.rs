@@ -10,6 +10,7 @@
 //!
 //! - A link, a base or a component that leads out of its repository is refused, so that nothing of this machine is
 //!   read. For files, kustomize itself refuses what lies outside of the folder that names it.
+//! - What came over the network names no `file://`.
 //! - Files and bytes are counted, and addresses that lead to further ones are followed only so deep. A kustomization
 //!   that leads to itself is refused by kustomize.
 
@@ -52,6 +53,8 @@ enum Placed {
 struct Unit {
     folder: PathBuf,
     within: PathBuf,
+    /// Whether it came from this machine, so that it may name what lies there.
+    is_local: bool,
     /// How many addresses lead to it.
     depth: usize,
 }
@@ -105,7 +108,7 @@ impl Copy {
         mut bring: impl FnMut(&Remote, &Address) -> Result<Vec<u8>, E>,
     ) -> Result<(), E> {
         let within = self.top.join("here");
-        let mut units = vec![Unit { folder: self.here(folder), within, depth: 0 }];
+        let mut units = vec![Unit { folder: self.here(folder), within, is_local: true, depth: 0 }];
         while let Some(unit) = units.pop() {
             let found = walk(&unit.folder, &unit.within)?;
             for (folder, remotes) in found {
@@ -118,6 +121,10 @@ impl Copy {
                         return Err(KustomizeError::Deep { remote }.into());
                     }
                     let address = remote.parsed()?;
+                    if address.is_local() && !unit.is_local {
+                        let problem = "lies on this machine, and others wrote that";
+                        return Err(KustomizeError::Address { remote, problem }.into());
+                    }
                     let bytes = bring(&remote, &address)?;
                     units.extend(self.put(&remote, address, bytes, unit.depth + 1)?);
                 }
@@ -137,17 +144,18 @@ impl Copy {
         bytes: Vec<u8>,
         depth: usize,
     ) -> Result<Option<Unit>, KustomizeError> {
-        let number = self.placed.len();
+        let (number, is_local) = (self.placed.len(), address.is_local());
         let (placed, unit) = match address {
             Address::File(_) => {
                 let name = format!(".airlift-{number:05}");
+                self.limit.take(bytes.len() as u64, Path::new(&remote.address))?;
                 (Placed::File { name, bytes }, None)
             }
             Address::Repository(Repository { folder, .. }) => {
                 let within = self.top.join(ELSEWHERE).join(format!("{number:05}"));
                 unpack(&bytes, &within, &remote.address, &mut self.limit)?;
                 let folder = within.join(folder);
-                (Placed::Folder(folder.clone()), Some(Unit { folder, within, depth }))
+                (Placed::Folder(folder.clone()), Some(Unit { folder, within, is_local, depth }))
             }
         };
         self.placed.insert(remote.address.clone(), placed);

@@ -183,7 +183,8 @@ fn nothing_of_this_machine_is_read_for_what_came_from_elsewhere() {
     let up =
         format!("resources: ['{}{}']", "../".repeat(20), &secret.path().display().to_string()[1..]);
     let local = folder(&[("kustomization.yaml", &format!("resources: ['{address}']"))]);
-    for text in [out, up] {
+    let git = format!("resources: ['file://{}//a?ref=main']", secret.path().display());
+    for text in [out, up, git] {
         let repository = folder(&[("kustomization.yaml", &text)]);
         let elsewhere = [(address, Bring::Tree(repository.path()))];
         let built = build_with(&program, local.path(), &elsewhere);
