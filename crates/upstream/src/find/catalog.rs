@@ -384,8 +384,17 @@ impl<'a> Gathered<'a> {
 
     /// What a catalog calls an image; one that is none is said, and the others are carried.
     fn parsed(&mut self, text: &str, bundle: &str, path: &str) -> Option<Reference> {
-        match text.parse() {
-            Ok(reference) => Some(reference),
+        match text.parse::<Reference>() {
+            Ok(reference) => {
+                if !text.starts_with(&format!("{}/", reference.host())) {
+                    let message = format!(
+                        "{path}: `{text}` names no registry; it is carried as `{reference}`, and a \
+                         node may look for it elsewhere"
+                    );
+                    self.say(Finding::warning("short-image-name", bundle, message));
+                }
+                Some(reference)
+            }
             Err(_) if text.is_empty() => None,
             Err(err) => {
                 let message = format!("{path}: `{text}` is no image: {err}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use airlift_spec::lock::{Artifact, Evidence, Kind};
+use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::{Digest, Lock, Stack};
 use airlift_testkit::samples::{self, File, Image, Layer, Sample};
 use airlift_upstream::inputs;
@@ -282,4 +282,56 @@ async fn a_pack_that_cannot_be_used_is_said_with_its_line_and_the_stacks() {
     assert!(said.starts_with("line 4: the knowledge in `./ours` cannot be used"), "{said}");
     assert!(said.contains("./ours/app.yaml is not a knowledge pack: line 6: "), "{said}");
     assert_eq!(airlift_spec::Explain::class(&err), airlift_spec::Class::Input);
+}
+
+#[tokio::test]
+async fn what_is_excluded_goes_alone_and_stays_away() {
+    let world = world();
+    let host = world.registry.host();
+    let own = stack("packages: [{name: app}]");
+    for (pattern, left) in [
+        ("example.com/own/catalog", vec!["ai/app", "ai/app-bundle", "ai/base-bundle"]),
+        ("*/app-bundle", vec!["ai/app", "ai/base-bundle", "own/catalog"]),
+        ("*-bundle", vec!["ai/app", "own/catalog"]),
+    ] {
+        let rule = airlift_spec::stack::Exclude { image: pattern.to_owned(), why: String::new() };
+        let stack = Stack { exclude: vec![rule], ..own.clone() };
+        let lock = world.lock(&stack).await;
+        let paths = |lock: &Lock| -> Vec<String> {
+            lock.artifacts.iter().map(|it| it.reference.path().to_owned()).collect()
+        };
+        let mut found = paths(&lock);
+        found.sort();
+        assert_eq!(found, left, "{pattern}");
+        assert!(codes(&lock).iter().all(|code| *code == "excluded"), "{:?}", lock.findings);
+        let inputs = inputs(&stack, world.folder()).unwrap();
+        assert_eq!(lock.satisfies(&stack, &inputs), Ok(()), "{pattern}");
+        let options = ResolveOptions::default();
+        let again = world.resolve_from(&stack, Some(&lock), &options).await.unwrap().lock;
+        assert_eq!(again.to_text(), lock.to_text(), "{pattern}");
+        let app = lock.artifacts.iter().find(|it| it.reference.path() == "ai/app").unwrap();
+        let bundle = format!("{host}/ai/app-bundle:1.1.0");
+        let direct = Because { from: bundle, ..app.because[0].clone() };
+        assert_eq!(app.because[0] == direct, pattern.starts_with("example"), "{app:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_a_registry_is_said() {
+    let world = world();
+    let host = world.registry.host();
+    let path = world.folder().join("catalog/catalog.yaml");
+    let text = fs_err::read_to_string(&path).unwrap();
+    let text = text.replace(&format!("image: '{host}/ai/app:1.1.0'"), "image: 'app:1'");
+    fs_err::write(&path, text).unwrap();
+    let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let lock = world
+        .resolve_from(&stack("packages: [{name: app}], dependencies: ignore"), None, &options)
+        .await
+        .unwrap()
+        .lock;
+    let said = lock.findings.iter().find(|it| it.code == "short-image-name").unwrap();
+    assert_eq!(said.object, "app.v1.1.0");
+    assert!(said.message.contains("`app:1` names no registry"), "{}", said.message);
+    assert!(said.message.contains("`docker.io/library/app:1`"), "{}", said.message);
 }

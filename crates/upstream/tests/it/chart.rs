@@ -214,3 +214,22 @@ async fn what_a_pack_knows_of_a_chart_is_carried() {
     assert_eq!(because.path, "knowledge: ./app.yaml: our lab");
     assert_eq!(codes(&lock), ["knowledge-gap"]);
 }
+
+#[tokio::test]
+async fn an_excluded_chart_goes_alone() {
+    let world = world(&need!("helm"));
+    write_chart(&world);
+    let rule =
+        airlift_spec::stack::Exclude { image: "*/charts/app".to_owned(), why: String::new() };
+    let stack = Stack { exclude: vec![rule], ..stack("{chart: ./app, switches: ignore}") };
+    let lock = world.lock(&stack).await;
+    assert_eq!(paths(&lock), ["ai/app"]);
+    let because = &lock.artifacts[0].because[0];
+    assert_eq!(because.from, "chart: ./app");
+    assert!(
+        because.path.starts_with("airlift.local/charts/app:1.2.3: app/templates"),
+        "{because:?}"
+    );
+    let again = world.resolve_from(&stack, Some(&lock), &ResolveOptions::default()).await.unwrap();
+    assert_eq!(again.lock, lock);
+}
