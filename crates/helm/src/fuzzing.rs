@@ -1,6 +1,7 @@
 //! Fuzz targets: what must hold for any bytes whatever. See `fuzz/` and `airlift-fuzzkit`.
 
-use crate::{Chart, Constraint, Listed, Listing, Wanted, index, switch, version};
+use crate::kustomize::unpack;
+use crate::{Address, Chart, Constraint, Listed, Listing, Wanted, index, pack, switch, version};
 
 /// A package: what is read packs to a chart that is the same.
 pub fn chart_package(data: &[u8]) {
@@ -65,6 +66,32 @@ pub fn chart_comments(data: &[u8]) {
     }
 }
 
+/// An address that a kustomization names: what Git is told is no option, and the folder lies in the repository.
+pub fn kustomize_address(data: &[u8]) {
+    for line in String::from_utf8_lossy(data).lines() {
+        let Ok(Address::Repository(found)) = Address::parse(line) else { continue };
+        assert!(found.url.contains(':') && !found.url.starts_with('-'), "{found:?}");
+        assert!(!found.folder.split('/').any(|part| part == ".."), "{found:?}");
+        let revision = found.revision.unwrap_or_default();
+        assert!(!revision.starts_with('-') && !revision.contains(':'), "{revision}");
+    }
+}
+
+/// An archive of a kustomization: nothing is written outside of its folder, and what packs again is the same.
+pub fn kustomize_archive(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let into = folder.path().join("into");
+    if unpack(data, &into).is_ok() {
+        let names = fs_err::read_dir(folder.path()).expect("a folder");
+        assert_eq!(names.count(), 1, "something lies beside the folder");
+        if let Ok(packed) = pack(&into, "") {
+            let again = folder.path().join("again");
+            unpack(&packed, &again).expect("what we pack we unpack");
+            assert_eq!(pack(&again, "").expect("what was packed packs"), packed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use airlift_fuzzkit::check;
@@ -77,6 +104,16 @@ mod tests {
     #[test]
     fn any_bytes_are_an_index_from_which_one_of_its_entries_is_chosen_or_are_refused() {
         check("chart_index", super::chart_index);
+    }
+
+    #[test]
+    fn any_address_leads_into_its_repository_or_is_refused() {
+        check("kustomize_address", super::kustomize_address);
+    }
+
+    #[test]
+    fn any_archive_stays_in_its_folder_or_is_refused() {
+        check("kustomize_archive", super::kustomize_archive);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod error;
 pub mod fuzzing;
 mod kustomize;
 mod lookup;
-mod process;
+pub mod process;
 mod render;
 mod repository;
 mod switch;
@@ -20,7 +20,10 @@ mod yaml;
 
 pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
 pub use error::ChartError;
-pub use kustomize::{Kustomize, KustomizeError, Remote, is_kustomization, remotes};
+pub use kustomize::{
+    Address, Kustomize, KustomizeError, MAX_TREE_BYTES, MAX_TREE_FILES, Remote, Repository,
+    is_kustomization, pack,
+};
 pub use lookup::Lookup;
 pub use render::{
     FieldPath, Helm, Image, Images, Object, ParsePathError, RenderError, RenderOptions, Rendered,

@@ -20,15 +20,15 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// How a program ended, and what it said.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) is_success: bool,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+pub struct Ran {
+    pub is_success: bool,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
 }
 
 /// Why a program was not run to its end.
 #[derive(Debug)]
-pub(crate) enum Stopped {
+pub enum Stopped {
     Failed(io::Error),
     TimedOut,
     TooMuch,
@@ -52,13 +52,23 @@ pub(crate) fn isolated(program: &Path, scratch: &Path) -> Command {
 }
 
 /// Runs `command` to its end. It is killed when `timeout` is over, it says too much, or `ctx` is cancelled.
-pub(crate) fn run(command: &mut Command, timeout: Duration, ctx: &Ctx) -> Result<Ran, Stopped> {
+pub fn run(command: &mut Command, timeout: Duration, ctx: &Ctx) -> Result<Ran, Stopped> {
+    run_watched(command, timeout, || false, ctx)
+}
+
+/// The same, for a program that is killed as well once `is_too_much`, which is asked from time to time.
+pub fn run_watched(
+    command: &mut Command,
+    timeout: Duration,
+    is_too_much: impl Fn() -> bool,
+    ctx: &Ctx,
+) -> Result<Ran, Stopped> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Stopped::Failed)?;
     let (tx, rx) = channel();
     let stdout = read(child.stdout.take().expect("it is piped"), tx.clone());
     let stderr = read(child.stderr.take().expect("it is piped"), tx);
-    let waited = wait(&rx, timeout, ctx);
+    let waited = wait(&rx, timeout, is_too_much, ctx);
     if waited.is_err() {
         kill(&mut child);
     }
@@ -89,7 +99,12 @@ fn read(
 }
 
 /// Waits until both readers are done.
-fn wait(rx: &Receiver<()>, timeout: Duration, ctx: &Ctx) -> Result<(), Stopped> {
+fn wait(
+    rx: &Receiver<()>,
+    timeout: Duration,
+    is_too_much: impl Fn() -> bool,
+    ctx: &Ctx,
+) -> Result<(), Stopped> {
     let begin = Instant::now();
     loop {
         let left = timeout.saturating_sub(begin.elapsed());
@@ -97,6 +112,7 @@ fn wait(rx: &Receiver<()>, timeout: Duration, ctx: &Ctx) -> Result<(), Stopped> 
             Err(RecvTimeoutError::Disconnected) | Ok(()) => return Ok(()),
             Err(RecvTimeoutError::Timeout) if ctx.is_cancelled() => return Err(Stopped::Cancelled),
             Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(Stopped::TimedOut),
+            Err(RecvTimeoutError::Timeout) if is_too_much() => return Err(Stopped::TooMuch),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
@@ -139,6 +155,17 @@ mod tests {
         ctx.cancel.cancel();
         let stopped = run(&mut shell("exec sleep 600"), Duration::from_mins(10), &ctx);
         assert!(matches!(stopped, Err(Stopped::Cancelled)));
+    }
+
+    #[test]
+    fn what_becomes_too_much_is_ended() {
+        let stopped = run_watched(
+            &mut shell("exec sleep 600"),
+            Duration::from_mins(10),
+            || true,
+            &Ctx::default(),
+        );
+        assert!(matches!(stopped, Err(Stopped::TooMuch)));
     }
 
     #[test]

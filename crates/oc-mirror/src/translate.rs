@@ -45,6 +45,7 @@ impl ImageSet {
             images,
             finders,
             exclude: Vec::new(),
+            knowledge: Vec::new(),
         };
         Ok(Translation { stack, whole_repositories: self.helm.whole() })
     }

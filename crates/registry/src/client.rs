@@ -293,6 +293,15 @@ impl Client {
         stoppable(ctx, self.shared.file(address, limit, ctx)).await
     }
 
+    /// Whether [`Self::file`] would ask there: for a program of others' that does.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Config`] where it is no address of a web server, or not encrypted.
+    pub fn may_ask(&self, address: &str) -> Result<(), ClientError> {
+        self.shared.web_address(address).map(drop)
+    }
+
     /// Brings a blob into `store` through its gate.
     ///
     /// Goes on where an earlier run stopped. Bytes that turn out wrong are asked for once more from the first one.

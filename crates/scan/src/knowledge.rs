@@ -1,13 +1,14 @@
 //! What no metadata says: images and operators that a product needs and names nowhere, as data with a source.
 //!
-//! One file a product, see `docs/formats/knowledge.md`. Those of this repository are in the binary; a folder of one's
-//! own can be added, and says more, never less. Nothing is ever guessed from a neighbouring release: what is asked
-//! about and not covered is a [`Gap`], which becomes a warning.
+//! One file a product, see `docs/formats/knowledge.md`. Those of this repository are in the binary; files of one's own
+//! can be added, and say more, never less. Nothing is ever guessed from a neighbouring release: what is asked about and
+//! not covered is a [`Gap`], which becomes a warning.
 
 mod file;
 mod version;
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -28,6 +29,9 @@ const PACKS: &[(&str, &str)] = &[
 
 /// Largest pack that is read. The largest one known has a hundred thousand bytes.
 const MAX_PACK_BYTES: u64 = 16 << 20;
+
+/// Most packs of one folder.
+const MAX_PACKS: usize = 10_000;
 
 /// Everything that is known.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +116,7 @@ pub struct LateKind {
 /// Why something is known, and where from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The file name of the pack.
+    /// The file name of the pack; of one that a stack brings, its path.
     pub pack: String,
     pub why: String,
     pub source: String,
@@ -123,6 +127,8 @@ pub struct Origin {
 pub struct Gap {
     pub product: Product,
     pub version: Version,
+    /// Of what an image is needed; none where nothing is known of the whole release.
+    pub repository: Option<String>,
     pub message: String,
 }
 
@@ -132,10 +138,14 @@ pub struct Gap {
 pub enum KnowledgeError {
     #[error("the knowledge in {} could not be read", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error(
-        "{pack} has {bytes} bytes, more than the {MAX_PACK_BYTES} that are read of a knowledge pack"
-    )]
-    TooLarge { pack: String, bytes: u64 },
+    #[error("{} holds no knowledge pack (`.yaml` or `.yml`)", path.display())]
+    Empty { path: PathBuf },
+    #[error("{} holds more than {MAX_PACKS} knowledge packs", path.display())]
+    TooMany { path: PathBuf },
+    #[error("{} is no regular file", path.display())]
+    Special { path: PathBuf },
+    #[error("{pack} has more than the {MAX_PACK_BYTES} bytes that are read of a knowledge pack")]
+    TooLarge { pack: String },
     #[error("{pack} has format {found}; this version of airlift reads up to {}", file::FORMAT)]
     TooNew { pack: String, found: u32 },
     #[error("{pack} is not a knowledge pack: {reason}")]
@@ -144,17 +154,18 @@ pub enum KnowledgeError {
 
 impl Explain for KnowledgeError {
     fn class(&self) -> Class {
-        match self {
-            Self::Read { .. } => Class::Storage,
-            Self::TooLarge { .. } | Self::TooNew { .. } | Self::Malformed { .. } => Class::Input,
-        }
+        Class::Input
     }
 
     fn help(&self) -> Option<String> {
         match self {
             Self::TooNew { .. } => Some("use a newer version of airlift".to_owned()),
             Self::TooLarge { .. } => Some("split it into several files".to_owned()),
-            Self::Read { .. } | Self::Malformed { .. } => None,
+            Self::Empty { .. } => Some("name the file, or its folder".to_owned()),
+            Self::Malformed { .. } => {
+                Some("docs/formats/knowledge.md says what a pack looks like".to_owned())
+            }
+            Self::Read { .. } | Self::TooMany { .. } | Self::Special { .. } => None,
         }
     }
 }
@@ -171,18 +182,31 @@ impl Knowledge {
         &EMBEDDED
     }
 
-    /// Reads the packs, `*.yaml`, that lie in `folder`.
-    pub fn read(folder: &Path) -> Result<Self, KnowledgeError> {
-        let failed = |source| KnowledgeError::Read { path: folder.to_owned(), source };
-        let mut paths = fs_err::read_dir(folder)
+    /// Reads the pack at `path`, or all that lie in a folder. `name` is what it is called in reasons and errors.
+    pub fn read(path: &Path, name: &str) -> Result<Self, KnowledgeError> {
+        let failed = |source| KnowledgeError::Read { path: path.to_owned(), source };
+        if !fs_err::metadata(path).map_err(failed)?.is_dir() {
+            return Ok(Self { packs: vec![read_pack(path, name)?] });
+        }
+        let mut paths = fs_err::read_dir(path)
             .and_then(|entries| {
-                entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>()
+                let paths = entries.map(|entry| Ok(entry?.path()));
+                paths.take(MAX_PACKS + 1).collect::<Result<Vec<_>, _>>()
             })
             .map_err(failed)?;
-        paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml"));
+        if paths.len() > MAX_PACKS {
+            return Err(KnowledgeError::TooMany { path: path.to_owned() });
+        }
+        paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml"));
+        if paths.is_empty() {
+            return Err(KnowledgeError::Empty { path: path.to_owned() });
+        }
         paths.sort();
-        let packs = paths.iter().map(|path| read_pack(path)).collect::<Result<_, _>>()?;
-        Ok(Self { packs })
+        let pack = |path: &PathBuf| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            read_pack(path, &format!("{}/{file}", name.trim_end_matches('/')))
+        };
+        Ok(Self { packs: paths.iter().map(pack).collect::<Result<_, _>>()? })
     }
 
     /// Reads one pack from its text; `name` is its file name.
@@ -190,7 +214,7 @@ impl Knowledge {
         Ok(Self { packs: vec![Pack::parse(name, text)?] })
     }
 
-    /// Both together.
+    /// Both together. Of an image that both know, the reason that `self` gives is told.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.packs.extend(other.packs);
@@ -212,19 +236,28 @@ impl Knowledge {
         // Two packs may know of one image; the first says why.
         let mut seen = BTreeSet::new();
         advice.images.retain(|known| seen.insert(known.reference.clone()));
+        // What one pack does not know, another may.
+        let known: BTreeSet<String> =
+            advice.images.iter().map(|known| known.reference.repository()).collect();
+        advice.gaps.retain(|gap| gap.repository.as_ref().is_none_or(|it| !known.contains(it)));
         advice.gaps.extend(uncovered(&packs, product, version));
         advice
     }
 }
 
-fn read_pack(path: &Path) -> Result<Pack, KnowledgeError> {
+fn read_pack(path: &Path, name: &str) -> Result<Pack, KnowledgeError> {
     let failed = |source| KnowledgeError::Read { path: path.to_owned(), source };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = fs_err::metadata(path).map_err(failed)?.len();
-    if bytes > MAX_PACK_BYTES {
-        return Err(KnowledgeError::TooLarge { pack: name, bytes });
+    // A device or a pipe may never end, and opening one may wait for ever.
+    if !fs_err::metadata(path).map_err(failed)?.is_file() {
+        return Err(KnowledgeError::Special { path: path.to_owned() });
     }
-    Pack::parse(&name, &fs_err::read_to_string(path).map_err(failed)?)
+    let file = fs_err::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(MAX_PACK_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_PACK_BYTES {
+        return Err(KnowledgeError::TooLarge { pack: name.to_owned() });
+    }
+    Pack::parse(name, &text)
 }
 
 /// A product whose images are known for some releases has others of which nothing is known.
@@ -237,15 +270,15 @@ fn uncovered(packs: &[&Pack], product: &Product, version: &Version) -> Option<Ga
     let nearest =
         before.map_or(String::new(), |known| format!("; the last known before it is {known}"));
     let message = format!("which images it needs beyond those it lists is not known{nearest}");
-    Some(Gap { product: product.clone(), version: version.clone(), message })
+    Some(Gap { product: product.clone(), version: version.clone(), repository: None, message })
 }
 
 impl Known {
-    /// The reason as a lock states it.
-    pub fn because(&self) -> Because {
+    /// The reason as a lock states it: `parent` is what needs the image.
+    pub fn because(&self, parent: &str) -> Because {
         let Origin { pack, source, .. } = &self.origin;
-        let from = format!("knowledge: {pack}");
-        Because { from, path: source.clone(), evidence: lock::Evidence::Known }
+        let path = format!("knowledge: {pack}: {source}");
+        Because { from: parent.to_owned(), path, evidence: lock::Evidence::Known }
     }
 }
 

@@ -4,6 +4,7 @@
 //! in a pull request. It holds no layers and no line numbers: a reformatted stack does not change its lock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,15 +33,51 @@ pub struct Lock {
     #[serde(default)]
     pub needs: Vec<String>,
     pub stack: String,
-    /// SHA-256 of every local input, by its path as the stack writes it, and of what each address gave.
+    /// SHA-256 of every local input, by its path as the stack writes it.
     #[serde(default)]
     pub inputs: BTreeMap<String, Digest>,
     /// What each source that finds others asked for, by its key: SHA-256 of its normal form.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, Digest>,
+    /// What sources read on the network that is nothing to carry, by its address as it is written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remotes: BTreeMap<String, RemotePin>,
     pub artifacts: Vec<Artifact>,
     #[serde(default)]
     pub findings: Vec<Finding>,
+}
+
+/// What an address led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePin {
+    /// Of the file; of a repository, of the archive of what is used of it.
+    pub digest: Digest,
+    /// Of a repository: what the revision led to that the address names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+}
+
+/// The name of a commit: hexadecimal digits of SHA-1 or SHA-256, all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Commit(String);
+
+impl TryFrom<String> for Commit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if matches!(text.len(), 40 | 64) && text.bytes().all(is_hex) {
+            return Ok(Self(text));
+        }
+        Err(format!("`{text}` is no commit"))
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// One thing to carry.
@@ -232,6 +269,7 @@ impl Lock {
             stack: stack.to_owned(),
             inputs: BTreeMap::new(),
             sources: BTreeMap::new(),
+            remotes: BTreeMap::new(),
             artifacts: Vec::new(),
             findings: Vec::new(),
         }
@@ -294,10 +332,7 @@ impl Lock {
         if let Some(open) = self.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
             return Err(Stale::Unpinned { reference: open.reference.to_string() });
         }
-        // What an address gives by now is asked by whoever looks into it anew.
-        let files = self.inputs.iter().filter(|(path, _)| !path.contains("://"));
-        let files = files.map(|(path, digest)| (path.clone(), *digest)).collect();
-        if let Some(changed) = first_difference(&files, inputs) {
+        if let Some(changed) = first_difference(&self.inputs, inputs) {
             return Err(Stale::Input { path: changed });
         }
         if let Some(changed) = first_difference(&self.sources, &stack.finders()) {

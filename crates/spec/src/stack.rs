@@ -35,6 +35,17 @@ pub struct Stack {
     /// The sources that find images.
     pub finders: Vec<Finder>,
     pub exclude: Vec<Exclude>,
+    /// Knowledge packs beside those that airlift brings.
+    pub knowledge: Vec<Pack>,
+}
+
+/// An entry of `knowledge:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// A file, or a folder of such, relative to the stack's folder.
+    pub path: String,
+    /// Line in the file, counted from 1.
+    pub line: u64,
 }
 
 /// An `image:` source.
@@ -139,9 +150,15 @@ impl Stack {
 
     /// What each source that finds others asks for, by its key: what the lock's artifacts depend on beside files.
     pub fn finders(&self) -> BTreeMap<String, Digest> {
+        let knowledge: Vec<&str> = self.knowledge.iter().map(|pack| pack.path.as_str()).collect();
         let normal = |finder: &Finder| {
-            let platforms = finder.platforms(self).to_string();
-            let text = serde_json::to_vec(&(&finder.kind, platforms, &self.exclude));
+            let asked = (&finder.kind, finder.platforms(self).to_string(), &self.exclude);
+            // Locks of stacks without knowledge of their own are older than it.
+            let text = if knowledge.is_empty() {
+                serde_json::to_vec(&asked)
+            } else {
+                serde_json::to_vec(&(asked, &knowledge))
+            };
             (finder.key(), Digest::of(&text.expect("a source has only text keys")))
         };
         self.finders.iter().map(normal).collect()
@@ -213,7 +230,11 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
     }
     let named = images.iter().map(|image| (image.reference.to_string(), image.line));
     refuse_twins(named.chain(finders.iter().map(|finder| (finder.key(), finder.line))))?;
-    Ok(Stack { name: wire.name.value, platforms, images, finders, exclude: wire.exclude })
+    let pack = |path: Spanned<String>| Pack { line: line(&path), path: path.value };
+    let knowledge: Vec<Pack> = wire.knowledge.into_iter().map(pack).collect();
+    refuse_twins(knowledge.iter().map(|pack| (pack.path.clone(), pack.line)))?;
+    let (name, exclude) = (wire.name.value, wire.exclude);
+    Ok(Stack { name, platforms, images, finders, exclude, knowledge })
 }
 
 /// Two sources of one name cannot both be right, and one would silently win.
@@ -303,6 +324,8 @@ struct StackWire {
     sources: Vec<Spanned<SourceWire>>,
     #[serde(default)]
     exclude: Vec<Exclude>,
+    #[serde(default)]
+    knowledge: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -6,9 +6,12 @@ use airlift_catalog::{FilterError, ReadError};
 use airlift_helm::{ChartError, KustomizeError, RenderError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
+use airlift_scan::knowledge::KnowledgeError;
 use airlift_spec::oci::ManifestError;
 use airlift_spec::{Class, Digest, Explain, Platforms};
 use airlift_store::StoreError;
+
+use crate::remotes::GitError;
 
 /// Why something could not be resolved or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +44,22 @@ pub enum UpstreamError {
     /// What is wrong with a file or folder that the stack names, and where it does.
     #[error("line {line}: `{written}` cannot be carried")]
     Source { line: u64, written: String, source: Box<UpstreamError> },
+    /// What is wrong with a pack that the stack names, and where it does.
+    #[error("line {line}: the knowledge in `{path}` cannot be used")]
+    Knowledge { line: u64, path: String, source: KnowledgeError },
     #[error("`{path}` {problem}")]
     Local { path: String, problem: String, help: Option<String> },
     /// What lies elsewhere cannot be looked into.
     #[error("it lies elsewhere, and nobody was asked")]
     Offline,
+    #[error("`{address}` is not in the store, and nobody was asked")]
+    RemoteOffline { address: String },
+    #[error(
+        "`{address}` is {actual} by now, and the lock pins {expected}, which the store does not have"
+    )]
+    RemoteMoved { address: String, expected: Digest, actual: Digest },
+    #[error("failed to read the repository of `{address}`")]
+    Git { address: String, source: GitError },
     #[error("`{kind}:` sources are not supported by this version of airlift")]
     Kind { kind: &'static str },
     #[error("the package at `{address}` is {actual}, and its index says {expected}")]
@@ -86,17 +100,21 @@ impl Explain for UpstreamError {
             | Self::Depth { .. }
             | Self::Width { .. }
             | Self::Offline
+            | Self::RemoteOffline { .. }
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
+            Self::Knowledge { source, .. } => source.class(),
             Self::Chart(source) => source.class(),
             Self::Kustomize(source) => source.class(),
             Self::Catalog { source, .. } => source.class(),
             Self::Filter(source) => source.class(),
+            Self::Git { source, .. } => source.class(),
             Self::Render(source) => source.class(),
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
             | Self::Package { .. }
             | Self::Remade { .. }
+            | Self::RemoteMoved { .. }
             | Self::Client { source: ClientError::Missing { .. }, .. }
             | Self::Unreadable { .. }
             | Self::Size { .. } => Class::Integrity,
@@ -118,16 +136,22 @@ impl Explain for UpstreamError {
             Self::Source { source, .. } => source.help(),
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
+            Self::Knowledge { source, .. } => source.help(),
             Self::Chart(source) => source.help(),
             Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),
             Self::Filter(source) => source.help(),
+            Self::Git { source, .. } => source.help(),
             Self::Elsewhere { package, .. } => {
                 Some(format!("list `{package}` under the `packages:` of that catalog"))
             }
             Self::Render(source) => source.help(),
-            Self::Remade { .. } => Some("run `airlift resolve --update`".to_owned()),
-            Self::Offline => Some("run `airlift resolve` without `--offline` once".to_owned()),
+            Self::Remade { .. } | Self::RemoteMoved { .. } => {
+                Some("run `airlift resolve --update`".to_owned())
+            }
+            Self::Offline | Self::RemoteOffline { .. } => {
+                Some("run `airlift resolve` without `--offline` once".to_owned())
+            }
             Self::Unpinned { .. } => {
                 Some("run `airlift resolve` where the registry can be reached".to_owned())
             }
@@ -162,12 +186,13 @@ impl UpstreamError {
 
     /// Whether one file alone is too large for where it should lie: a manifest may claim any size for a blob.
     fn is_of_one_file(&self) -> bool {
-        let store = match self {
-            Self::Client { source: ClientError::Store { source, .. }, .. }
-            | Self::Store { source, .. } => source,
-            _ => return false,
-        };
-        matches!(store, StoreError::FileLimit { .. })
+        matches!(
+            self,
+            Self::Client {
+                source: ClientError::Store { source: StoreError::FileLimit { .. }, .. },
+                ..
+            } | Self::Store { source: StoreError::FileLimit { .. }, .. }
+        )
     }
 }
 

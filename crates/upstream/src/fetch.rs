@@ -108,8 +108,11 @@ pub async fn fetch(
     }
     let text = lock.to_text();
     let digest = Digest::of(text.as_bytes());
-    let root = root_with(lock, digest);
+    let mut root = root_with(lock, digest);
+    let read: Vec<Digest> = lock.remotes.values().map(|pin| pin.digest).collect();
     let keep = move |store: &Store| {
+        // What `resolve` read to know what to carry; it is elsewhere, if it ran elsewhere.
+        root.blobs.extend(read.into_iter().filter(|digest| store.contains(digest)));
         store.write_root(&root)?;
         store.put(digest, text.as_bytes())
     };

@@ -6,20 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_helm::is_kustomization;
-use airlift_spec::lock::{Artifact, Because, Kind};
-use airlift_spec::stack::{CatalogSource, ChartPlace, Finder, FinderKind, Place, Stack};
+use airlift_scan::knowledge::Knowledge;
+use airlift_spec::lock::{Artifact, Because, Kind, RemotePin};
+use airlift_spec::stack::{
+    CatalogSource, ChartPlace, Finder, FinderKind, ManifestsSource, Place, Stack,
+};
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
+use crate::remotes::Remotes;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
 use crate::{ArtifactFailure, UpstreamError};
 
 mod catalog;
 mod chart;
+mod known;
 mod manifests;
 
 /// What one source found.
@@ -34,8 +39,14 @@ pub(crate) struct Discovery {
     pub(crate) findings: Vec<Finding>,
     /// The objects that it comes to, to be held against all else; none where they cannot be seen this time.
     pub(crate) objects: Option<Vec<Seen>>,
-    /// What an address gave, by its digest.
-    pub(crate) input: Option<(String, Digest)>,
+}
+
+/// What came of all sources that find others.
+#[derive(Debug, Default)]
+pub(crate) struct Everything {
+    pub(crate) discoveries: Vec<Discovery>,
+    pub(crate) failures: Vec<ArtifactFailure>,
+    pub(crate) remotes: BTreeMap<String, RemotePin>,
 }
 
 /// Looks into all sources of `stack` that find others.
@@ -50,14 +61,16 @@ pub(crate) async fn all(
     upstream: &Upstream,
     options: &ResolveOptions,
     ctx: &Ctx,
-) -> Result<(Vec<Discovery>, Vec<ArtifactFailure>), UpstreamError> {
+) -> Result<Everything, UpstreamError> {
     if stack.finders.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Everything::default());
     }
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    let run = Run { stack, before, inputs, digests, upstream, options, ctx };
+    let knowledge = known::knowledge(stack, upstream).await?;
+    let remotes = Remotes::new(before, upstream, options, ctx);
+    let run = Run { stack, before, inputs, digests, knowledge, remotes, upstream, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -66,25 +79,32 @@ pub(crate) async fn all(
         .buffered(options.max_in_flight.get())
         .collect::<Vec<_>>();
     let (others, catalogs) = futures::join!(others, run.catalogs(catalogs));
-    let (mut discoveries, mut failures) = (Vec::new(), Vec::new());
+    let mut all = Everything { remotes: run.remotes.pins().await, ..Everything::default() };
     for (finder, answer) in others.into_iter().chain(catalogs) {
         let item = finder.key();
         match answer {
             Ok(discovery) => {
                 ctx.events.emit(Event::ItemFinished { item });
-                discoveries.push(discovery);
+                all.discoveries.push(discovery);
             }
             Err(err) if err.stops_everything() => return Err(err),
             Err(err) => {
                 let reason = error::chain(&err);
                 ctx.events.emit(Event::ItemFailed { item: item.clone(), reason: reason.clone() });
-                discoveries.push(run.failed(finder, &err, &reason));
-                failures.push(ArtifactFailure { reference: item, error: err });
+                all.discoveries.push(run.failed(finder, &err, &reason));
+                all.failures.push(ArtifactFailure { reference: item, error: err });
             }
         }
     }
     ctx.events.emit(Event::PhaseFinished { phase: "find" });
-    Ok((discoveries, failures))
+    let has_failed = !all.failures.is_empty();
+    for (address, pin) in before.into_iter().flat_map(|lock| &lock.remotes) {
+        // What was not looked into keeps its pins; which those of a source that failed are, nobody knows.
+        if has_failed || run.reads(address) {
+            all.remotes.entry(address.clone()).or_insert_with(|| pin.clone());
+        }
+    }
+    Ok(all)
 }
 
 struct Run<'a> {
@@ -92,6 +112,8 @@ struct Run<'a> {
     before: Option<&'a Lock>,
     inputs: &'a BTreeMap<String, Digest>,
     digests: BTreeMap<String, Digest>,
+    knowledge: Knowledge,
+    remotes: Remotes,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -107,10 +129,12 @@ impl Run<'_> {
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
-                manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+                let (stack, remotes) = (self.stack, &self.remotes);
+                manifests::find(wanted, finder, stack, remotes, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+                chart::find(wanted, finder, self.stack, &self.knowledge, self.upstream, self.ctx)
+                    .await
             }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
@@ -119,32 +143,22 @@ impl Run<'_> {
 
     /// A source that still stands, with its objects: they are held against what others find by now. Nobody is asked
     /// for them, and where they are not at hand, what was said of them stands.
-    async fn seen_again(&self, finder: &Finder, found: Discovery) -> Answer {
+    async fn seen_again(&self, finder: &Finder, mut found: Discovery) -> Answer {
         let (upstream, ctx) = (self.upstream, self.ctx);
-        let (input, objects) = match &finder.kind {
+        let objects = match &finder.kind {
             FinderKind::Manifests(wanted) => {
-                let input = self.input_before(&wanted.place);
-                let read = manifests::again(wanted, input.as_ref(), finder, upstream).await?;
-                (input, read)
+                manifests::again(wanted, finder, &self.remotes, upstream).await?
             }
             FinderKind::Chart(wanted) => {
                 let before = self.made_or_pinned(finder);
-                (None, chart::again(wanted, before, finder, upstream, ctx).await?)
+                chart::again(wanted, before, finder, upstream, ctx).await?
             }
             FinderKind::Catalog(_) => return Ok(found),
         };
-        let mut found = Discovery { input, ..found };
         if objects.is_some() {
             found.findings.retain(|it| !CODES.contains(&&*it.code));
         }
         Ok(Discovery { objects, ..found })
-    }
-
-    /// What an address gave when it was read.
-    fn input_before(&self, place: &Place) -> Option<(String, Digest)> {
-        let Place::Url(url) = place else { return None };
-        let digest = self.before?.inputs.get(url)?;
-        Some((url.clone(), *digest))
     }
 
     /// The chart that a source came to.
@@ -165,7 +179,9 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let found = catalog::find(&open, self.stack, self.upstream, self.options, self.ctx).await;
+        let (stack, knowledge) = (self.stack, &self.knowledge);
+        let found =
+            catalog::find(&open, stack, knowledge, self.upstream, self.options, self.ctx).await;
         let done =
             |((_, finder), found): (&(_, &'f Finder), _)| (*finder, self.done(finder, found));
         answers.extend(open.iter().zip(found).map(done));
@@ -193,6 +209,15 @@ impl Run<'_> {
         is_out_of_reach.then(|| Err(UpstreamError::Offline.at(finder.line, &finder.written)))
     }
 
+    /// Whether a source is what lies at `address`.
+    fn reads(&self, address: &str) -> bool {
+        let is_there = |finder: &Finder| match &finder.kind {
+            FinderKind::Manifests(ManifestsSource { place: Place::Url(url) }) => url == address,
+            _ => false,
+        };
+        self.stack.finders.iter().any(is_there)
+    }
+
     /// Whether what the earlier lock says of the source still answers it.
     fn still_stands(&self, finder: &Finder) -> bool {
         let (key, digest) = self.source(finder);
@@ -215,6 +240,7 @@ impl Run<'_> {
             && !is_built
             && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
+            && self.stack.knowledge.iter().all(|pack| is_unchanged(&pack.path.as_str()))
     }
 
     /// What the earlier lock has of the source, to be pinned as it was.
@@ -249,7 +275,6 @@ impl Run<'_> {
             findings: said.filter(|it| !FAILED.contains(&&*it.code)).cloned().collect(),
             // A catalog has no objects that are applied.
             objects: matches!(finder.kind, FinderKind::Catalog(_)).then(Vec::new),
-            input: None,
         }
     }
 

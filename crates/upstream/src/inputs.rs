@@ -52,7 +52,11 @@ fn hashed<'a>(stack: &'a Stack, base: &'a Path) -> impl Iterator<Item = Input<'a
             Input { line: finder.line, written: &finder.written, digest }
         })
     });
-    images.chain(finders)
+    let packs = stack.knowledge.iter().map(|pack| {
+        let digest = hash_path(&base.join(&pack.path)).map(|digest| (pack.path.clone(), digest));
+        Input { line: pack.line, written: &pack.path, digest }
+    });
+    images.chain(finders).chain(packs)
 }
 
 fn image_file(source: &ImageSource, base: &Path) -> Option<(String, PathBuf)> {

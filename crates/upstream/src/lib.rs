@@ -17,6 +17,7 @@ mod lint;
 mod local;
 mod made;
 mod origin;
+mod remotes;
 mod want;
 
 #[cfg(any(test, fuzzing))]
@@ -25,6 +26,7 @@ pub use local::fuzzing;
 
 pub use error::{ArtifactFailure, UpstreamError};
 pub use inputs::inputs;
+pub use remotes::GitError;
 
 /// Runs what waits for a disk off the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -40,6 +40,7 @@ pub(crate) async fn catalog(
         "rootfs": { "diff_ids": [diff_id], "type": "layers" },
     });
     let config = config.to_string().into_bytes();
+    // Not by spec's `image_manifest`, whose keys stand in another order: locks pin these bytes.
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

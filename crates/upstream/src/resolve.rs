@@ -12,13 +12,14 @@ use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
 
-use crate::find::{self, Discovery};
+use crate::find::{self, Discovery, Everything};
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
 use crate::inputs::readable_inputs;
 use crate::lint::{Seen, Sight, lint};
 use crate::local::LocalImage;
 use crate::origin::Origin;
+use crate::remotes;
 use crate::want::{EXCLUDED, Want, wants};
 use crate::{ArtifactFailure, UpstreamError, blocking, brought};
 
@@ -95,9 +96,9 @@ pub async fn discover(
     let inputs = BTreeMap::new();
     let finding = Box::pin(find::all(stack, None, &inputs, upstream, options, ctx));
     let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
-    let (mut discoveries, failures) = found?;
+    let Everything { mut discoveries, failures, remotes } = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
-    let mut lock = Lock { findings: excluded, ..Lock::new(&stack.name) };
+    let mut lock = Lock { remotes, findings: excluded, ..Lock::new(&stack.name) };
     let configuration = gather(discoveries, &mut lock);
     lock.artifacts.extend(wants.iter().map(Want::unpinned));
     lock.findings.extend(configuration.lint(stack, &lock, upstream).await?);
@@ -131,10 +132,10 @@ pub async fn resolve(
     };
     let finding = Box::pin(find::all(stack, before, &inputs, upstream, options, ctx));
     let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
-    let (mut discoveries, mut failures) = found?;
+    let Everything { mut discoveries, mut failures, remotes } = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
 
-    let mut lock = Lock { inputs, findings: excluded, ..Lock::new(&stack.name) };
+    let mut lock = Lock { inputs, remotes, findings: excluded, ..Lock::new(&stack.name) };
     let configuration = gather(discoveries, &mut lock);
     let items = wants.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "resolve", items, total_bytes: 0 });
@@ -170,7 +171,6 @@ fn gather(discoveries: Vec<Discovery>, lock: &mut Lock) -> Configuration {
     let mut all = Configuration { objects: Vec::new(), is_whole: true };
     for discovery in discoveries {
         lock.sources.extend(discovery.source);
-        lock.inputs.extend(discovery.input);
         lock.artifacts.extend(discovery.made);
         lock.findings.extend(discovery.findings);
         all.is_whole &= discovery.objects.is_some();
@@ -313,7 +313,7 @@ fn open(want: &Want, message: String) -> Found {
     Found { artifact: want.unpinned(), findings: vec![finding] }
 }
 
-/// Says which tags of the lock lead elsewhere upstream by now. Changes nothing.
+/// Says which tags and addresses of the lock lead elsewhere upstream by now. Changes nothing.
 pub async fn check_upstream(
     lock: &Lock,
     upstream: &Upstream,
@@ -330,7 +330,10 @@ pub async fn check_upstream(
         .buffer_unordered(options.max_in_flight.get())
         .collect::<Vec<_>>();
     let answers = ctx.cancel.run_until_cancelled(answers).await.ok_or(UpstreamError::Cancelled)?;
-    let (mut findings, mut failures) = (BTreeMap::new(), Vec::new());
+    let remotes = remotes::check_upstream(lock, upstream, options, ctx);
+    let remotes = ctx.cancel.run_until_cancelled(remotes).await.ok_or(UpstreamError::Cancelled)?;
+    let (more, mut failures) = remotes;
+    let mut findings = BTreeMap::new();
     for (artifact, answer) in answers {
         let reference = artifact.reference.to_string();
         match answer {
@@ -357,5 +360,5 @@ pub async fn check_upstream(
             }
         }
     }
-    Ok((findings.into_values().collect(), failures))
+    Ok((findings.into_values().chain(more).collect(), failures))
 }

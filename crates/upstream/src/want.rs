@@ -1,6 +1,6 @@
 //! What is to be pinned: what the sources name, and what was found in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::lock::{Artifact, Because, Kind, excluded_by};
 use airlift_spec::stack::{Exclude, ImageSource, Origin, Stack};
@@ -81,12 +81,21 @@ impl Want {
     }
 }
 
-/// All that is to be pinned, each once; and what `exclude:` took out, with the reason that was given.
+/// All that is to be pinned, each once; and which images of the stack's own `exclude:` took out.
 pub(crate) fn wants(stack: &Stack, discoveries: &mut [Discovery]) -> (Vec<Want>, Vec<Finding>) {
     let mut wants: BTreeMap<Reference, Want> = BTreeMap::new();
-    let named = stack.images.iter().map(|source| Want::of(source, stack));
-    let found = discoveries.iter_mut().flat_map(|discovery| std::mem::take(&mut discovery.wants));
-    for want in named.chain(found) {
+    let (mut named, mut findings) = (Vec::new(), Vec::new());
+    for source in &stack.images {
+        match excluded_by(&stack.exclude, &source.reference) {
+            Some(rule) => findings.push(excluded(&source.reference, rule)),
+            None => named.push(Want::of(source, stack)),
+        }
+    }
+    let found = discoveries.iter_mut().flat_map(|discovery| {
+        leave_out(&stack.exclude, discovery);
+        std::mem::take(&mut discovery.wants)
+    });
+    for want in named.into_iter().chain(found) {
         match wants.entry(want.reference.clone()) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(want);
@@ -94,14 +103,56 @@ pub(crate) fn wants(stack: &Stack, discoveries: &mut [Discovery]) -> (Vec<Want>,
             std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().join(want),
         }
     }
-    let (mut kept, mut findings) = (Vec::new(), Vec::new());
-    for want in wants.into_values() {
-        match excluded_by(&stack.exclude, &want.reference) {
-            Some(rule) => findings.push(excluded(&want.reference, rule)),
-            None => kept.push(want),
+    (wants.into_values().collect(), findings)
+}
+
+/// Takes out of what a source found, or had made, what a rule excludes.
+///
+/// What hung on it hangs on what it hung on itself then: the lock has no reasons that lead to nothing. What is said of it
+/// belongs to the source, and stays while that stands.
+fn leave_out(rules: &[Exclude], discovery: &mut Discovery) {
+    let mut gone: BTreeMap<String, Vec<Because>> = BTreeMap::new();
+    let mut said = Vec::new();
+    let mut stays = |reference: &Reference, because: &[Because]| {
+        let Some(rule) = excluded_by(rules, reference) else { return true };
+        said.push(excluded(reference, rule));
+        gone.insert(reference.to_string(), because.to_vec());
+        false
+    };
+    discovery.wants.retain(|want| stays(&want.reference, &want.because));
+    discovery.made.retain(|made| stays(&made.reference, &made.because));
+    let wants = discovery.wants.iter_mut().map(|want| &mut want.because);
+    let made = discovery.made.iter_mut().map(|made| &mut made.because);
+    for because in wants.chain(made) {
+        let lifted = because.drain(..).flat_map(|it| lifted(it, &gone));
+        *because = lifted.collect();
+    }
+    let key = discovery.source.as_ref().map(|(key, _)| key);
+    discovery.findings.extend(said.into_iter().map(|finding| match key {
+        Some(key) => finding.of(key),
+        None => finding,
+    }));
+}
+
+/// A reason that leads to something that is gone, as reasons that lead to what that hung on.
+fn lifted(because: Because, gone: &BTreeMap<String, Vec<Because>>) -> Vec<Because> {
+    let (mut open, mut lifted, mut seen) = (vec![because], Vec::new(), BTreeSet::new());
+    while let Some(because) = open.pop() {
+        let Some(parents) = gone.get(&because.from) else {
+            lifted.push(because);
+            continue;
+        };
+        // Two that require each other may both be gone.
+        if seen.insert(because.from.clone()) {
+            let path = format!("{}: {}", because.from, because.path);
+            let through = |parent: &Because| Because { path: path.clone(), ..parent.clone() };
+            let evidence = because.evidence;
+            open.extend(parents.iter().map(|it| Because { evidence, ..through(it) }));
         }
     }
-    (kept, findings)
+    lifted.sort();
+    lifted.dedup();
+    lifted
 }
 
 pub(crate) const EXCLUDED: &str = "excluded";

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Move the pins of these references, or all pins where none is named
     #[arg(long, value_name = "REF", num_args = 0.., conflicts_with = "offline")]
     update: Option<Vec<Reference>>,
-    /// Only say which tags lead elsewhere upstream than the lock does
+    /// Only say which tags and addresses lead elsewhere upstream than the lock does
     #[arg(long, conflicts_with_all = ["update", "offline"])]
     check_upstream: bool,
     /// Ask nobody: what no lock pins stays open

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use airlift_helm::{Kustomize, KustomizeError, remotes};
+use airlift_helm::{Address, Kustomize, KustomizeError, Remote, pack};
 use airlift_scan::documents;
 use airlift_spec::{Ctx, Explain as _};
 use airlift_testkit::need;
@@ -33,7 +33,7 @@ fn a_kustomization_is_built_with_its_bases() {
         ]);
         let only = folder_with(&program);
         let kustomize = Kustomize::find(only.path().as_os_str()).unwrap();
-        let text = kustomize.build(&folder.path().join("over"), &Ctx::default()).unwrap();
+        let text = kustomize.build(&folder.path().join("over"), nothing, &Ctx::default()).unwrap();
         assert!(text.contains("image: reg.io/app:2"), "{name}: {text}");
     }
 }
@@ -46,36 +46,150 @@ fn folder_with(program: &Path) -> tempfile::TempDir {
     folder
 }
 
+/// For kustomizations that name nothing elsewhere.
+fn nothing(remote: &Remote, _: &Address) -> Result<Vec<u8>, KustomizeError> {
+    panic!("{} names {}", remote.file, remote.address)
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\nspec: {containers: [{name: a, image: app}]}";
+
+fn pod(name: &str) -> String {
+    POD.replace("NAME", name)
+}
+
+/// Builds `folder`, with what the addresses of `elsewhere` lead to: a file, or a folder of a repository.
+fn build_with(
+    program: &Path,
+    folder: &Path,
+    elsewhere: &[(&str, Bring<'_>)],
+) -> Result<(String, Vec<String>), KustomizeError> {
+    let mut asked = Vec::new();
+    let bring = |remote: &Remote, address: &Address| {
+        asked.push(remote.address.clone());
+        let (_, bring) = elsewhere.iter().find(|(it, _)| *it == remote.address).unwrap();
+        match (bring, address) {
+            (Bring::File(text), Address::File(_)) => Ok(text.as_bytes().to_vec()),
+            (Bring::Tree(top), Address::Repository(it)) => pack(top, &it.folder),
+            _ => panic!("{address:?}"),
+        }
+    };
+    let text = kustomize(program).build(folder, bring, &Ctx::default())?;
+    Ok((text, asked))
+}
+
+enum Bring<'a> {
+    File(&'a str),
+    Tree(&'a Path),
+}
+
 #[test]
-fn what_lies_on_the_network_is_listed_and_not_fetched() {
+fn what_lies_elsewhere_is_brought_once_and_built_as_if_it_lay_here() {
     let program = need!("kustomize");
-    let folder = folder(&[
+    let (here, more, patch) = (pod("here"), pod("more"), "https://h.test/patch.yaml");
+    let local = folder(&[
         (
-            "kustomization.yaml",
-            "resources: [base, 'https://h.test/x.yaml']\nhelmCharts: [{name: c, repo: 'https://r.test', version: 1.0.0}]",
+            "over/kustomization.yaml",
+            "resources: [../base, 'https://h.test/more.yaml', 'github.com/o/r//over?ref=v1']\n\
+             patches: [{path: 'https://h.test/patch.yaml'}]\n\
+             configMapGenerator: [{name: c, files: ['https://h.test/more.yaml']}]\n\
+             namePrefix: 'on-'\n",
         ),
-        (
-            "base/kustomization.yml",
-            "resources: ['https://github.com/o/r//config/default?ref=v0.7.0']\ncomponents: ['../']",
-        ),
+        ("base/kustomization.yaml", "resources: [here.yaml, 'https://h.test/third.yaml']"),
+        ("base/here.yaml", &here),
     ]);
-    let found = remotes(folder.path()).unwrap();
-    let words: Vec<_> = found
-        .iter()
-        .map(|remote| format!("{} {}", remote.address, remote.revision.as_deref().unwrap_or("-")))
-        .collect();
-    assert_eq!(
-        words,
-        [
-            "https://github.com/o/r//config/default?ref=v0.7.0 v0.7.0",
-            "chart c https://r.test 1.0.0",
-            "https://h.test/x.yaml -",
-        ]
-    );
-    let err = kustomize(&program).build(folder.path(), &Ctx::default()).unwrap_err();
-    assert!(matches!(err, KustomizeError::Remote { .. }), "{err}");
-    assert!(err.to_string().contains("base/kustomization.yml names https://github.com"), "{err}");
-    assert!(err.help().is_some());
+    let repository = folder(&[
+        (
+            "over/kustomization.yaml",
+            "resources: [../base, 'https://h.test/third.yaml']\nnamePrefix: r-",
+        ),
+        ("base/kustomization.yaml", "resources: [pod.yaml]"),
+        ("base/pod.yaml", &pod("repo")),
+    ]);
+    let third = pod("third");
+    let elsewhere = [
+        ("https://h.test/more.yaml", Bring::File(&more)),
+        ("https://h.test/third.yaml", Bring::File(&third)),
+        (
+            patch,
+            Bring::File(
+                "apiVersion: v1\nkind: Pod\nmetadata: {name: here}\nspec: {containers: [{name: a, image: patched}]}",
+            ),
+        ),
+        ("github.com/o/r//over?ref=v1", Bring::Tree(repository.path())),
+    ];
+    let before = fs_err::read_to_string(local.path().join("over/kustomization.yaml")).unwrap();
+    let (text, asked) = build_with(&program, &local.path().join("over"), &elsewhere).unwrap();
+    for name in ["on-here", "on-more", "on-r-repo", "on-third", "on-r-third"] {
+        assert!(text.contains(&format!("name: {name}\n")), "{name}: {text}");
+    }
+    assert!(text.contains("image: patched"), "{text}");
+    assert!(text.contains("  more.yaml: |"), "the key is the file's name: {text}");
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    let after = fs_err::read_to_string(local.path().join("over/kustomization.yaml")).unwrap();
+    assert_eq!(before, after, "what people wrote stays as it is");
+}
+
+#[test]
+fn a_kustomization_elsewhere_that_leads_to_itself_is_refused_in_its_own_names() {
+    let program = need!("kustomize");
+    let address = "github.com/o/r//a?ref=v1";
+    let text = format!("resources: ['{address}']");
+    let repository = folder(&[("a/kustomization.yaml", &text)]);
+    let local = folder(&[("kustomization.yaml", &text)]);
+    let elsewhere = [(address, Bring::Tree(repository.path()))];
+    let err = build_with(&program, local.path(), &elsewhere).unwrap_err().to_string();
+    assert!(err.contains("cycle") && err.contains(address), "{err}");
+    assert!(!err.contains("/elsewhere/"), "{err}");
+}
+
+#[test]
+fn addresses_are_followed_only_so_deep() {
+    let program = need!("kustomize");
+    let local = folder(&[("kustomization.yaml", "resources: ['github.com/o/r?ref=0']")]);
+    let mut depth = 0;
+    let bring = |_: &Remote, _: &Address| {
+        depth += 1;
+        let text = format!("resources: ['github.com/o/r?ref={depth}']");
+        let next = folder(&[("kustomization.yaml", &text)]);
+        pack(next.path(), "")
+    };
+    let err = kustomize(&program).build(local.path(), bring, &Ctx::default()).unwrap_err();
+    assert!(matches!(err, KustomizeError::Deep { .. }), "{err}");
+    assert_eq!(depth, 16);
+}
+
+#[test]
+fn what_nobody_can_bring_is_refused_with_its_file_and_help() {
+    let program = need!("kustomize");
+    for (text, why) in [
+        ("resources: ['o/r?ref=main']", "names `o/r?ref=main`, which is no address"),
+        ("helmCharts: [{name: c, repo: 'https://r.test'}]", "wants the chart `c` from Helm"),
+    ] {
+        let folder = folder(&[("kustomization.yaml", text)]);
+        let err = build_with(&program, folder.path(), &[]).unwrap_err();
+        let said = err.to_string();
+        assert!(said.contains("/kustomization.yaml") && said.contains(why), "{said}");
+        assert!(!said.contains("airlift-kustomize"), "{said}");
+        assert!(err.help().is_some());
+    }
+}
+
+#[test]
+fn nothing_of_this_machine_is_read_for_what_came_from_elsewhere() {
+    let program = need!("kustomize");
+    let address = "github.com/o/r?ref=v1";
+    let secret = folder(&[("secret.yaml", &pod("secret"))]);
+    let out = format!("resources: ['{}']", secret.path().join("secret.yaml").display());
+    let up =
+        format!("resources: ['{}{}']", "../".repeat(20), &secret.path().display().to_string()[1..]);
+    let local = folder(&[("kustomization.yaml", &format!("resources: ['{address}']"))]);
+    let git = format!("resources: ['file://{}//a?ref=main']", secret.path().display());
+    for text in [out, up, git] {
+        let repository = folder(&[("kustomization.yaml", &text)]);
+        let elsewhere = [(address, Bring::Tree(repository.path()))];
+        let built = build_with(&program, local.path(), &elsewhere);
+        assert!(built.is_err(), "{text}: {built:?}");
+    }
 }
 
 #[test]
@@ -83,8 +197,9 @@ fn what_cannot_be_built_is_said_in_the_programs_words() {
     let program = need!("kustomize");
     let folder = folder(&[("a/kustomization.yaml", "resources: [gone.yaml]"), ("b/x", "")]);
     let kustomize = kustomize(&program);
-    let build =
-        |name: &str| kustomize.build(&folder.path().join(name), &Ctx::default()).unwrap_err();
+    let build = |name: &str| {
+        kustomize.build(&folder.path().join(name), nothing, &Ctx::default()).unwrap_err()
+    };
     let err = build("a");
     assert!(
         matches!(err, KustomizeError::Refused { .. }) && err.to_string().contains("gone.yaml"),
@@ -122,8 +237,7 @@ fn a_real_platform_builds_to_the_objects_that_are_known() {
         let top = fs_err::read_dir(sources.path()).unwrap().next().unwrap().unwrap().path();
         let example = [sources.path().join("example"), top.join("example")];
         let example = example.iter().find(|folder| folder.is_dir()).unwrap();
-        assert_eq!(remotes(example).unwrap(), []);
-        let ours = kustomize(&program).build(example, &Ctx::default()).unwrap();
+        let ours = kustomize(&program).build(example, nothing, &Ctx::default()).unwrap();
         let mut theirs = String::new();
         gunzip(&folder.join(format!("example-{release}.yaml.gz")))
             .read_to_string(&mut theirs)

@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    fn web_address(&self, address: &str) -> Result<Url, ClientError> {
+    pub(crate) fn web_address(&self, address: &str) -> Result<Url, ClientError> {
         let wrong = |reason: String| ClientError::Config { what: "an address", reason };
         let url = Url::parse(address).map_err(|err| wrong(format!("`{address}`: {err}")))?;
         let authority = authority(&url);

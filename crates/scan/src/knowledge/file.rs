@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use airlift_spec::Reference;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use super::version::{Range, Version};
 use super::{
@@ -44,23 +45,23 @@ struct Header {
 struct PackWire {
     #[expect(dead_code, reason = "`Header` read it; here it is only a known field")]
     format: u32,
-    product: BTreeMap<String, String>,
+    product: Spanned<BTreeMap<String, String>>,
     source: Option<String>,
     why: Option<String>,
     #[serde(default)]
-    covers: Vec<String>,
-    entries: Vec<EntryWire>,
+    covers: Vec<Spanned<String>>,
+    entries: Vec<Spanned<EntryWire>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct EntryWire {
-    versions: Vec<String>,
+    versions: Vec<Spanned<String>>,
     source: Option<String>,
     why: Option<String>,
     /// Tags and digests by repository.
     #[serde(default)]
-    images: BTreeMap<String, Vec<String>>,
+    images: BTreeMap<String, Vec<Spanned<String>>>,
     #[serde(default)]
     dependencies: Vec<DependencyWire>,
     #[serde(default)]
@@ -87,7 +88,7 @@ struct DependencyWire {
 struct EnvAliasWire {
     reads: String,
     sets: Option<String>,
-    fallback: Option<String>,
+    fallback: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -95,7 +96,7 @@ struct EnvAliasWire {
 struct CompanionWire {
     package: String,
     #[serde(default)]
-    versions: Vec<String>,
+    versions: Vec<Spanned<String>>,
     #[serde(default)]
     first: bool,
 }
@@ -149,6 +150,7 @@ impl Pack {
             advice.gaps.extend(entry.unknown.iter().map(|repository| Gap {
                 product: self.product.clone(),
                 version: version.clone(),
+                repository: Some(repository.clone()),
                 message: format!(
                     "it needs an image of `{repository}`, and which is not known: {}",
                     entry.origin.why
@@ -159,28 +161,40 @@ impl Pack {
 }
 
 fn read(name: &str, wire: PackWire) -> Result<Pack, String> {
-    let product = product(wire.product)?;
+    let product = on_line(&wire.product, self::product)?;
     let version =
         |text: &String| text.parse().map_err(|err| format!("`{text}` is no version: {err}"));
-    let covers = wire.covers.iter().map(version).collect::<Result<_, _>>()?;
+    let covers = wire.covers.iter().map(|text| on_line(text, version)).collect::<Result<_, _>>()?;
+    let default = |own: &Option<String>, all: &Option<String>| own.clone().or_else(|| all.clone());
+    let read = |entry: &EntryWire| {
+        let source = default(&entry.source, &wire.source);
+        let why = default(&entry.why, &wire.why);
+        let (Some(source), Some(why)) = (source, why) else {
+            return Err(
+                "the entry has no `source` or no `why`, and neither has the file".to_owned()
+            );
+        };
+        Ok(Origin { pack: name.to_owned(), why, source })
+    };
     let mut entries = Vec::new();
     for entry in wire.entries {
-        let source = entry.source.clone().or_else(|| wire.source.clone());
-        let why = entry.why.clone().or_else(|| wire.why.clone());
-        let first = entry.versions.join(", ");
-        let (Some(source), Some(why)) = (source, why) else {
-            return Err(format!("the entry for `{first}` has no `source` or no `why`"));
-        };
-        entries.push(read_entry(entry, Origin { pack: name.to_owned(), why, source })?);
+        let origin = on_line(&entry, read)?;
+        entries.push(read_entry(entry.value, origin)?);
     }
     Ok(Pack { product, covers, entries })
 }
 
-fn product(wire: BTreeMap<String, String>) -> Result<Product, String> {
-    let mut wire = wire.into_iter();
+/// What `read` makes of a value; why it cannot, with the value's line.
+fn on_line<T, V>(value: &Spanned<V>, read: impl Fn(&V) -> Result<T, String>) -> Result<T, String> {
+    read(&value.value).map_err(|reason| format!("line {}: {reason}", value.referenced.line()))
+}
+
+fn product(wire: &BTreeMap<String, String>) -> Result<Product, String> {
+    let mut wire = wire.iter();
     let (Some((kind, name)), None) = (wire.next(), wire.next()) else {
         return Err("`product` has one field: olm, chart, manifests, or platform".to_owned());
     };
+    let name = name.clone();
     match kind.as_str() {
         "olm" => Ok(Product::Olm(name)),
         "chart" => Ok(Product::Chart(name)),
@@ -191,21 +205,23 @@ fn product(wire: BTreeMap<String, String>) -> Result<Product, String> {
 }
 
 fn read_entry(wire: EntryWire, origin: Origin) -> Result<Entry, String> {
-    let ranges = |texts: &[String]| texts.iter().map(|text| text.parse()).collect();
+    let range = |text: &Spanned<String>| on_line(text, |text| text.parse());
+    let ranges = |texts: &[Spanned<String>]| texts.iter().map(range).collect();
     let versions: Vec<Range> = ranges(&wire.versions)?;
     let mut images = Vec::new();
     for (repository, versions) in &wire.images {
+        let image = |version: &String| {
+            let is_digest = version.starts_with("sha256:") || version.starts_with("sha512:");
+            let sign = if is_digest { '@' } else { ':' };
+            reference(&format!("{repository}{sign}{version}"))
+        };
         for version in versions {
-            let sign = if version.starts_with("sha256:") || version.starts_with("sha512:") {
-                '@'
-            } else {
-                ':'
-            };
-            images.push(reference(&format!("{repository}{sign}{version}"))?);
+            images.push(on_line(version, image)?);
         }
     }
     let alias = |wire: EnvAliasWire| {
-        let fallback = wire.fallback.as_deref().map(reference).transpose()?;
+        let fallback = wire.fallback.as_ref();
+        let fallback = fallback.map(|text| on_line(text, |text| reference(text))).transpose()?;
         Ok::<_, String>((wire, fallback))
     };
     let env_aliases = wire.env_aliases.into_iter().map(alias).collect::<Result<_, _>>()?;

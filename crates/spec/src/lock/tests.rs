@@ -99,8 +99,19 @@ fn patterns_match_with_stars() {
 
 #[test]
 fn every_lock_ever_written_still_reads_and_prints_as_it_was() {
-    let text = include_str!("../../../../fixtures/lock/v1/images.lock");
-    let lock = Lock::parse(text.as_bytes()).unwrap();
-    assert_eq!(lock.artifacts.len(), 3);
-    assert_eq!(lock.to_text(), text);
+    for (text, artifacts, remotes) in [
+        (include_str!("../../../../fixtures/lock/v1/images.lock"), 3, 0),
+        (include_str!("../../../../fixtures/lock/v1/remotes.lock"), 1, 2),
+    ] {
+        let lock = Lock::parse(text.as_bytes()).unwrap();
+        assert_eq!((lock.artifacts.len(), lock.remotes.len()), (artifacts, remotes));
+        assert_eq!(lock.to_text(), text);
+    }
+}
+
+#[test]
+fn what_is_no_commit_is_refused() {
+    let text = include_str!("../../../../fixtures/lock/v1/remotes.lock");
+    let hostile = text.replace("5b0c6d1a7d1f0e2b3c4d5e6f708192a3b4c5d6e7", "--upload-pack=x");
+    assert!(matches!(Lock::parse(hostile.as_bytes()), Err(LockError::Json(_))));
 }

@@ -120,6 +120,20 @@ fn an_exclude_rule_takes_images_out() {
 }
 
 #[test]
+fn knowledge_of_ones_own_is_part_of_what_its_sources_ask_for() {
+    let with = |knowledge: &str| parsed(&format!("sources: [{{manifests: ./a}}]\n{knowledge}"));
+    let (none, one) = (with(""), with("knowledge: [./ours]\n"));
+    assert_eq!(one.knowledge, [Pack { path: "./ours".to_owned(), line: 4 }]);
+    assert_eq!(none.finders(), with("knowledge: []\n").finders());
+    assert_ne!(none.finders(), one.finders());
+    assert_ne!(one.finders(), with("knowledge: [./theirs]\n").finders());
+    refused(
+        &format!("{HEAD}sources: [{{image: a}}]\nknowledge:\n- ./a\n- ./a\n"),
+        "line 6: `./a` stands on line 5 already",
+    );
+}
+
+#[test]
 fn every_stack_ever_written_still_reads() {
     let stack = parse(include_str!("../../../../fixtures/stack/v1/images.yaml")).unwrap();
     assert_eq!(stack.images.len(), 4);

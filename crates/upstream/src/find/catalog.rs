@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_catalog::{
     Addition, Bundle, Catalog, Choice, FilterError, Filtered, Offer, Wanted, filter, validate,
 };
-use airlift_scan::knowledge::{Advice, EnvAlias, Knowledge, Product, Version};
+use airlift_scan::knowledge::{Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
-use airlift_spec::stack::{CatalogSource, Dependencies, Finder, FinderKind, Place, Rules, Stack};
+use airlift_spec::stack::{CatalogSource, Dependencies, Finder, Place, Rules, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
 use futures::StreamExt as _;
 
-use super::Discovery;
+use super::{Discovery, known};
 use crate::catalogs::{self, Opened};
 use crate::made;
 use crate::resolve::{ResolveOptions, Upstream};
@@ -25,6 +25,7 @@ use crate::{UpstreamError, blocking};
 pub(super) async fn find(
     finders: &[(&CatalogSource, &Finder)],
     stack: &Stack,
+    knowledge: &Knowledge,
     upstream: &Upstream,
     options: &ResolveOptions,
     ctx: &Ctx,
@@ -33,7 +34,7 @@ pub(super) async fn find(
     let mut works = futures::future::join_all(finders.iter().map(open)).await;
     for at in 0..works.len() {
         if let Err(UpstreamError::Filter(FilterError::NoPackage { package, .. })) = &works[at]
-            && let Some(whose) = elsewhere(package, &works).await
+            && let Some(whose) = elsewhere(package, &works, knowledge).await
         {
             works[at] = Err(UpstreamError::Elsewhere { package: package.clone(), whose });
         }
@@ -47,7 +48,7 @@ pub(super) async fn find(
     let mut discoveries = Vec::new();
     for work in works {
         discoveries.push(match work {
-            Ok(work) => work.discover(stack, upstream, options, ctx).await,
+            Ok(work) => work.discover(stack, knowledge, upstream, options, ctx).await,
             Err(err) => Err(err),
         });
     }
@@ -55,7 +56,11 @@ pub(super) async fn find(
 }
 
 /// The catalog that has a package: one of the stack's, or the one that usually has it.
-async fn elsewhere(package: &str, works: &[Result<Work<'_>, UpstreamError>]) -> Option<String> {
+async fn elsewhere(
+    package: &str,
+    works: &[Result<Work<'_>, UpstreamError>],
+    knowledge: &Knowledge,
+) -> Option<String> {
     for work in works.iter().filter_map(|work| work.as_ref().ok()) {
         let (opened, name) = (work.opened.clone(), package.to_owned());
         let read = blocking(move || opened.read(&Wanted::packages([name]))).await;
@@ -63,7 +68,6 @@ async fn elsewhere(package: &str, works: &[Result<Work<'_>, UpstreamError>]) -> 
             return Some(format!("`{}` of this stack", work.finder.written));
         }
     }
-    let knowledge = Knowledge::embedded();
     Some(format!("the catalog of `{}`", knowledge.catalog_of(package)?))
 }
 
@@ -125,6 +129,7 @@ impl<'a> Work<'a> {
     async fn discover(
         mut self,
         stack: &Stack,
+        knowledge: &Knowledge,
         upstream: &Upstream,
         options: &ResolveOptions,
         ctx: &Ctx,
@@ -157,7 +162,7 @@ impl<'a> Work<'a> {
         }
         gathered.listed(outside.as_ref().unwrap_or(&kept), &self.additions);
         if self.wanted.rules == Rules::Own {
-            gathered.besides(&kept, &packages_of(stack));
+            gathered.besides(&kept, &known::packages_of(stack), knowledge);
             if !options.offline {
                 gathered.look_into_bundles(&kept, upstream, options, ctx).await;
             }
@@ -206,40 +211,10 @@ async fn depend(works: &mut [&mut Work<'_>], mode: Dependencies) {
     }
 }
 
-/// What a program misses that reads a variable which nobody sets, and what helps.
-fn unset(alias: &EnvAlias) -> String {
-    let EnvAlias { reads, sets, fallback, origin } = alias;
-    let takes = match fallback {
-        Some(fallback) => format!(", and takes `{fallback}`, which is carried"),
-        None => String::new(),
-    };
-    let remedy = match sets {
-        Some(sets) => {
-            format!("set it in `spec.config.env` of the Subscription to what `{sets}` has")
-        }
-        None => {
-            "set it in `spec.config.env` of the Subscription, if you use what needs it".to_owned()
-        }
-    };
-    format!(
-        "it reads `{reads}`, which its bundle does not set{takes}; {remedy} ({})",
-        origin.source
-    )
-}
-
 fn requires_others(bundle: &Bundle) -> bool {
     ["olm.package.required", "olm.gvk.required", "olm.constraint"]
         .iter()
         .any(|kind| bundle.properties(kind).next().is_some())
-}
-
-/// The packages that any source of the stack names.
-fn packages_of(stack: &Stack) -> BTreeSet<&str> {
-    let catalogs = stack.finders.iter().filter_map(|finder| match &finder.kind {
-        FinderKind::Catalog(catalog) => Some(catalog),
-        _ => None,
-    });
-    catalogs.flat_map(|catalog| &catalog.selection.packages).map(|it| it.name.as_str()).collect()
 }
 
 /// What the bundles of one catalog need.
@@ -266,15 +241,18 @@ impl<'a> Gathered<'a> {
     }
 
     /// What the bundles do not list: images of manifests that the catalog embeds, and what is known of them.
-    fn besides(&mut self, kept: &Catalog, packages: &BTreeSet<&str>) {
-        let knowledge = Knowledge::embedded();
+    fn besides(&mut self, kept: &Catalog, packages: &BTreeSet<&str>, knowledge: &Knowledge) {
         for (package, bundle) in kept.bundles() {
             let Ok(parent) = bundle.image.parse::<Reference>() else { continue };
             self.embedded(bundle, &parent.to_string());
             let version = bundle.version_text().and_then(|it| it.parse::<Version>().ok());
             if let Some(version) = version {
                 let advice = knowledge.about(&Product::Olm(package.name.clone()), &version);
-                self.known(&parent.to_string(), bundle, &advice, packages);
+                for known in &advice.images {
+                    let because = known.because(&parent.to_string());
+                    self.add(Want::image(known.reference.clone(), self.platforms.clone()), because);
+                }
+                known::findings(&advice, &bundle.name, packages).for_each(|it| self.say(it));
             }
         }
     }
@@ -394,35 +372,6 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// What no metadata says of a bundle.
-    fn known(&mut self, parent: &str, bundle: &Bundle, advice: &Advice, packages: &BTreeSet<&str>) {
-        for known in &advice.images {
-            let because = known.because();
-            let path = format!("{}: {}", because.from, because.path);
-            self.image(known.reference.clone(), parent, path, Evidence::Known);
-        }
-        for dependency in &advice.dependencies {
-            if packages.contains(dependency.package.as_str()) {
-                continue;
-            }
-            let part = dependency.needed_for.as_ref().map(|part| format!(" for {part}"));
-            let from = dependency.catalog.as_ref().map(|it| format!(", from {it}"));
-            let message = format!(
-                "it needs package `{}`{}{}, and no source of the stack names it: {} ({})",
-                dependency.package,
-                part.unwrap_or_default(),
-                from.unwrap_or_default(),
-                dependency.origin.why,
-                dependency.origin.source
-            );
-            self.say(Finding::warning("undeclared-dependency", &bundle.name, message));
-        }
-        for alias in &advice.env_aliases {
-            self.say(Finding::warning("unset-variable", &bundle.name, unset(alias)));
-        }
-        advice.gaps.iter().for_each(|gap| self.say(gap.finding()));
-    }
-
     fn image(&mut self, image: Reference, parent: &str, path: String, evidence: Evidence) {
         let because = Because { from: parent.to_owned(), path, evidence };
         self.add(Want::image(image, self.platforms.clone()), because);
@@ -435,8 +384,17 @@ impl<'a> Gathered<'a> {
 
     /// What a catalog calls an image; one that is none is said, and the others are carried.
     fn parsed(&mut self, text: &str, bundle: &str, path: &str) -> Option<Reference> {
-        match text.parse() {
-            Ok(reference) => Some(reference),
+        match text.parse::<Reference>() {
+            Ok(reference) => {
+                if !text.starts_with(&format!("{}/", reference.host())) {
+                    let message = format!(
+                        "{path}: `{text}` names no registry; it is carried as `{reference}`, and a \
+                         node may look for it elsewhere"
+                    );
+                    self.say(Finding::warning("short-image-name", bundle, message));
+                }
+                Some(reference)
+            }
             Err(_) if text.is_empty() => None,
             Err(err) => {
                 let message = format!("{path}: `{text}` is no image: {err}");
@@ -453,7 +411,6 @@ impl<'a> Gathered<'a> {
             made,
             findings: self.findings,
             objects: Some(Vec::new()),
-            input: None,
         }
     }
 }

@@ -8,11 +8,12 @@ use airlift_helm::{
     RenderOptions, Unrendered,
 };
 use airlift_scan::Doubt;
+use airlift_scan::knowledge::{Advice, Knowledge, Product};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::stack::{ChartPlace, ChartSource, Finder, Stack, Switches};
 use airlift_spec::{Ctx, Finding, Reference};
 
-use super::Discovery;
+use super::{Discovery, known};
 use crate::charts::{Charts, kept};
 use crate::lint::{Author, Seen};
 use crate::made;
@@ -25,6 +26,7 @@ pub(super) async fn find(
     wanted: &ChartSource,
     finder: &Finder,
     stack: &Stack,
+    knowledge: &Knowledge,
     upstream: &Upstream,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
@@ -32,6 +34,10 @@ pub(super) async fn find(
     let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
     let chart = got.chart;
     let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());
+    let advice = version.parse().map_or_else(
+        |_| Advice::default(),
+        |version| knowledge.about(&Product::Chart(name.clone()), &version),
+    );
     let declared =
         Because { from: finder.key(), path: String::new(), evidence: Evidence::Declared };
     let mut discovery = Discovery::default();
@@ -64,6 +70,13 @@ pub(super) async fn find(
     let parent = got.reference.to_string();
     discovery.findings.extend(found.findings(&finder.key()));
     discovery.objects = found.objects;
+    let packages = known::packages_of(stack);
+    let said = known::findings(&advice, &parent, &packages);
+    discovery.findings.extend(said.map(|finding| finding.of(finder.key())));
+    for known in advice.images {
+        let want = Want::image(known.reference.clone(), finder.platforms(stack).clone());
+        discovery.wants.push(Want { because: vec![known.because(&parent)], ..want });
+    }
     for (image, note) in found.images {
         let because = Because {
             from: parent.clone(),

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use airlift_helm::{Kustomize, is_kustomization};
+use airlift_helm::{Address, Kustomize, KustomizeError, Remote, is_kustomization};
 use airlift_scan::{Document, documents};
 use airlift_spec::lock::{Because, Evidence};
 use airlift_spec::stack::{Finder, FinderKind, ManifestsSource, Place, Stack};
-use airlift_spec::{Ctx, Digest, Finding, Reference};
+use airlift_spec::{Ctx, Finding, Reference};
 
 use super::Discovery;
-use crate::charts::file;
 use crate::inputs::files_below;
 use crate::lint::{Author, Seen, is_results_folder};
 use crate::local::{read_whole, wrong};
+use crate::remotes::Remotes;
 use crate::resolve::Upstream;
 use crate::want::Want;
 use crate::{UpstreamError, blocking};
@@ -24,24 +24,26 @@ pub(super) async fn find(
     wanted: &ManifestsSource,
     finder: &Finder,
     stack: &Stack,
+    remotes: &Remotes,
     upstream: &Upstream,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
     let mut gathered = Gathered::new(finder, stack, Evidence::Referenced);
-    let mut input = None;
     let texts = match &wanted.place {
         Place::Path(path) | Place::Image(path) => {
             let path = upstream.base.join(path);
-            let (programs, cancel) = (upstream.programs.clone(), ctx.clone());
-            blocking(move || read(&path, &programs, &cancel)).await?
+            let (programs, remotes) = (upstream.programs.clone(), remotes.clone());
+            let cancel = ctx.clone();
+            let texts = blocking(move || {
+                if is_kustomization(&path) {
+                    return Ok(vec![build(&path, &programs, &remotes, &cancel)?]);
+                }
+                read(&path)
+            });
+            texts.await?
         }
         Place::Url(url) => {
-            let bytes = file(url, airlift_scan::MAX_BYTES, upstream, ctx).await?;
-            let digest = Digest::of(&bytes);
-            input = Some((url.clone(), digest));
-            let (store, kept) = (upstream.store.clone(), bytes.clone());
-            let put = blocking(move || store.put(digest, &kept)).await;
-            put.map_err(UpstreamError::StoreItself)?;
+            let bytes = remotes.bring(url, &Address::File(url.clone())).await?;
             vec![parse(&bytes, url, String::new(), Lines::Counted)?]
         }
     };
@@ -50,30 +52,27 @@ pub(super) async fn find(
         gathered.add(&text);
         objects.extend(text.seen(finder));
     }
-    Ok(Discovery { objects: Some(objects), input, ..gathered.into_discovery() })
+    Ok(Discovery { objects: Some(objects), ..gathered.into_discovery() })
 }
 
-/// The objects of a source that has not changed, without asking anybody: what an address gave, `input`, is in the
-/// store, or not at hand.
+/// The objects of a source that has not changed, without asking anybody: what an address gave is in the store, or
+/// not at hand.
 pub(super) async fn again(
     wanted: &ManifestsSource,
-    input: Option<&(String, Digest)>,
     finder: &Finder,
+    remotes: &Remotes,
     upstream: &Upstream,
 ) -> Result<Option<Vec<Seen>>, UpstreamError> {
-    let texts = match (&wanted.place, input) {
-        (Place::Path(path) | Place::Image(path), _) => {
+    let texts = match &wanted.place {
+        Place::Path(path) | Place::Image(path) => {
             let path = upstream.base.join(path);
-            // A kustomization never stands, so no program is needed.
-            blocking(move || read(&path, OsStr::new(""), &Ctx::default())).await?
+            // A kustomization never stands.
+            blocking(move || read(&path)).await?
         }
-        (Place::Url(url), Some((_, digest))) => {
-            let (store, digest) = (upstream.store.clone(), *digest);
-            let bytes = blocking(move || store.read(&digest, airlift_scan::MAX_BYTES as u64)).await;
-            let Some(bytes) = bytes.map_err(UpstreamError::StoreItself)? else { return Ok(None) };
+        Place::Url(url) => {
+            let Some(bytes) = remotes.kept(url).await? else { return Ok(None) };
             vec![parse(&bytes, url, String::new(), Lines::Counted)?]
         }
-        (Place::Url(_), None) => return Ok(None),
     };
     Ok(Some(texts.into_iter().flat_map(|text| text.seen(finder)).collect()))
 }
@@ -113,19 +112,38 @@ impl Read {
     }
 }
 
-fn read(path: &Path, programs: &OsStr, ctx: &Ctx) -> Result<Vec<Read>, UpstreamError> {
+/// What a kustomization is built to.
+fn build(
+    path: &Path,
+    programs: &OsStr,
+    remotes: &Remotes,
+    ctx: &Ctx,
+) -> Result<Read, UpstreamError> {
+    let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
+    let network = tokio::runtime::Handle::current();
+    let bring = |remote: &Remote, address: &Address| {
+        network.block_on(remotes.bring(&remote.address, address)).map_err(NotBuilt)
+    };
+    let text = program.build(path, bring, ctx).map_err(|NotBuilt(err)| err)?;
+    parse(text.as_bytes(), &path.display().to_string(), String::new(), Lines::Built)
+}
+
+/// Why a kustomization was not built: because of itself, or of what it names elsewhere.
+struct NotBuilt(UpstreamError);
+
+impl From<KustomizeError> for NotBuilt {
+    fn from(source: KustomizeError) -> Self {
+        Self(UpstreamError::Kustomize(source))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
     if !path.exists() && path.iter().any(|name| is_results_folder(&name.to_string_lossy())) {
         let help = "oc-mirror v2 and `airlift oc-mirror` write `working-dir/cluster-resources/`, not `results-…`";
         return Err(wrong(path, "is not there".to_owned(), Some(help.to_owned())));
     }
     if !path.is_dir() {
         return Ok(vec![read_file(path, String::new())?]);
-    }
-    if is_kustomization(path) {
-        let program = Kustomize::find(programs).map_err(UpstreamError::Kustomize)?;
-        let text = program.build(path, ctx).map_err(UpstreamError::Kustomize)?;
-        let place = path.display().to_string();
-        return Ok(vec![parse(text.as_bytes(), &place, String::new(), Lines::Built)?]);
     }
     if path.join("Chart.yaml").is_file() {
         let help = Some("name it as a `chart:` source".to_owned());
@@ -199,7 +217,6 @@ impl<'a> Gathered<'a> {
             wants: images.into_iter().map(want).collect(),
             made: Vec::new(),
             objects: None,
-            input: None,
             findings: findings.into_iter().map(|finding| finding.of(&key)).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use airlift_spec::lock::{Artifact, Evidence, Kind};
+use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
 use airlift_spec::{Digest, Lock, Stack};
 use airlift_testkit::samples::{self, File, Image, Layer, Sample};
 use airlift_upstream::inputs;
@@ -222,4 +222,116 @@ async fn the_image_of_a_bundle_is_looked_into_where_the_catalog_holds_no_manifes
     };
     let broken = world.resolve_from(&other, Some(&lock), &update).await.unwrap();
     assert_eq!(codes(&broken.lock), ["bundle-not-read"]);
+}
+
+/// The stack of package `app` that brings the pack `ours/app.yaml`, which has `text` behind its head.
+fn stack_with_knowledge(world: &World, text: &str) -> Stack {
+    let folder = world.folder().join("ours");
+    fs_err::create_dir_all(&folder).unwrap();
+    let head = "format: 1\nproduct: {olm: app}\nsource: our lab\nwhy: we saw it\n";
+    fs_err::write(folder.join("app.yaml"), format!("{head}{text}")).unwrap();
+    let own = stack("packages: [{name: app}]");
+    let pack = airlift_spec::stack::Pack { path: "./ours".to_owned(), line: 4 };
+    Stack { knowledge: vec![pack], ..own }
+}
+
+#[tokio::test]
+async fn a_pack_of_ones_own_brings_its_images_with_their_reason() {
+    let world = world();
+    let host = world.registry.host();
+    for tag in ["1", "2"] {
+        world.registry.put("ai/known", tag, &samples::image(9, &[1000]));
+    }
+    let pack = |tag: u32| {
+        format!("entries:\n- versions: [1.1.0]\n  images: {{'{host}/ai/known': ['{tag}']}}\n")
+    };
+    let stack = stack_with_knowledge(&world, &pack(1));
+    let lock = world.lock(&stack).await;
+    let known = |lock: &Lock| {
+        let mut all = lock.artifacts.iter().filter(|it| it.reference.path() == "ai/known");
+        let first = all.next().cloned();
+        assert_eq!(all.next(), None);
+        first
+    };
+    let because = &known(&lock).unwrap().because[0];
+    assert_eq!(because.from, format!("{host}/ai/app-bundle:1.1.0"));
+    assert_eq!(because.path, "knowledge: ./ours/app.yaml: our lab");
+    assert_eq!(because.evidence, Evidence::Known);
+    let check = |lock: &Lock| lock.satisfies(&stack, &inputs(&stack, world.folder()).unwrap());
+    assert_eq!(check(&lock), Ok(()));
+
+    stack_with_knowledge(&world, &pack(2));
+    let stale = check(&lock).unwrap_err().to_string();
+    assert_eq!(stale, "`./ours` has changed since the lock was made");
+    let options = ResolveOptions::default();
+    let again = world.resolve_from(&stack, Some(&lock), &options).await.unwrap().lock;
+    assert_eq!(known(&again).unwrap().reference.tag(), Some("2"));
+
+    let without = Stack { knowledge: Vec::new(), ..stack };
+    let again = world.resolve_from(&without, Some(&again), &options).await.unwrap().lock;
+    assert_eq!(known(&again), None);
+}
+
+#[tokio::test]
+async fn a_pack_that_cannot_be_used_is_said_with_its_line_and_the_stacks() {
+    let world = world();
+    let stack = stack_with_knowledge(&world, "entries:\n- versions: ['>1 x']\n");
+    let options = ResolveOptions::default();
+    let err = world.resolve_from(&stack, None, &options).await.unwrap_err();
+    let said = airlift_spec::error::chain(&err);
+    assert!(said.starts_with("line 4: the knowledge in `./ours` cannot be used"), "{said}");
+    assert!(said.contains("./ours/app.yaml is not a knowledge pack: line 6: "), "{said}");
+    assert_eq!(airlift_spec::Explain::class(&err), airlift_spec::Class::Input);
+}
+
+#[tokio::test]
+async fn what_is_excluded_goes_alone_and_stays_away() {
+    let world = world();
+    let host = world.registry.host();
+    let own = stack("packages: [{name: app}]");
+    for (pattern, left) in [
+        ("example.com/own/catalog", vec!["ai/app", "ai/app-bundle", "ai/base-bundle"]),
+        ("*/app-bundle", vec!["ai/app", "ai/base-bundle", "own/catalog"]),
+        ("*-bundle", vec!["ai/app", "own/catalog"]),
+    ] {
+        let rule = airlift_spec::stack::Exclude { image: pattern.to_owned(), why: String::new() };
+        let stack = Stack { exclude: vec![rule], ..own.clone() };
+        let lock = world.lock(&stack).await;
+        let paths = |lock: &Lock| -> Vec<String> {
+            lock.artifacts.iter().map(|it| it.reference.path().to_owned()).collect()
+        };
+        let mut found = paths(&lock);
+        found.sort();
+        assert_eq!(found, left, "{pattern}");
+        assert!(codes(&lock).iter().all(|code| *code == "excluded"), "{:?}", lock.findings);
+        let inputs = inputs(&stack, world.folder()).unwrap();
+        assert_eq!(lock.satisfies(&stack, &inputs), Ok(()), "{pattern}");
+        let options = ResolveOptions::default();
+        let again = world.resolve_from(&stack, Some(&lock), &options).await.unwrap().lock;
+        assert_eq!(again.to_text(), lock.to_text(), "{pattern}");
+        let app = lock.artifacts.iter().find(|it| it.reference.path() == "ai/app").unwrap();
+        let bundle = format!("{host}/ai/app-bundle:1.1.0");
+        let direct = Because { from: bundle, ..app.because[0].clone() };
+        assert_eq!(app.because[0] == direct, pattern.starts_with("example"), "{app:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_a_registry_is_said() {
+    let world = world();
+    let host = world.registry.host();
+    let path = world.folder().join("catalog/catalog.yaml");
+    let text = fs_err::read_to_string(&path).unwrap();
+    let text = text.replace(&format!("image: '{host}/ai/app:1.1.0'"), "image: 'app:1'");
+    fs_err::write(&path, text).unwrap();
+    let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let lock = world
+        .resolve_from(&stack("packages: [{name: app}], dependencies: ignore"), None, &options)
+        .await
+        .unwrap()
+        .lock;
+    let said = lock.findings.iter().find(|it| it.code == "short-image-name").unwrap();
+    assert_eq!(said.object, "app.v1.1.0");
+    assert!(said.message.contains("`app:1` names no registry"), "{}", said.message);
+    assert!(said.message.contains("`docker.io/library/app:1`"), "{}", said.message);
 }

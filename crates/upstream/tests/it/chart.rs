@@ -195,3 +195,41 @@ fn sample(chart: &Chart) -> Sample {
         tags: BTreeMap::default(),
     }
 }
+
+#[tokio::test]
+async fn what_a_pack_knows_of_a_chart_is_carried() {
+    let world = world(&need!("helm"));
+    write_chart(&world);
+    let host = world.registry.host();
+    let pack = format!(
+        "format: 1\nproduct: {{chart: app}}\nsource: our lab\nwhy: we saw it\nentries:\n\
+         - versions: [1.2.3]\n  images: {{'{host}/ai/extra': ['1']}}\n  unknown: [quay.io/a/b]\n"
+    );
+    fs_err::write(world.folder().join("app.yaml"), pack).unwrap();
+    let knowledge = vec![airlift_spec::stack::Pack { path: "./app.yaml".to_owned(), line: 1 }];
+    let lock = world.lock(&Stack { knowledge, ..stack("{chart: ./app, switches: ignore}") }).await;
+    assert_eq!(paths(&lock), ["ai/app", "ai/extra", "charts/app"]);
+    let because = &lock.artifacts[1].because[0];
+    assert_eq!(because.from, "airlift.local/charts/app:1.2.3");
+    assert_eq!(because.path, "knowledge: ./app.yaml: our lab");
+    assert_eq!(codes(&lock), ["knowledge-gap"]);
+}
+
+#[tokio::test]
+async fn an_excluded_chart_goes_alone() {
+    let world = world(&need!("helm"));
+    write_chart(&world);
+    let rule =
+        airlift_spec::stack::Exclude { image: "*/charts/app".to_owned(), why: String::new() };
+    let stack = Stack { exclude: vec![rule], ..stack("{chart: ./app, switches: ignore}") };
+    let lock = world.lock(&stack).await;
+    assert_eq!(paths(&lock), ["ai/app"]);
+    let because = &lock.artifacts[0].because[0];
+    assert_eq!(because.from, "chart: ./app");
+    assert!(
+        because.path.starts_with("airlift.local/charts/app:1.2.3: app/templates"),
+        "{because:?}"
+    );
+    let again = world.resolve_from(&stack, Some(&lock), &ResolveOptions::default()).await.unwrap();
+    assert_eq!(again.lock, lock);
+}

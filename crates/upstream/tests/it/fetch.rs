@@ -151,7 +151,7 @@ fn claiming(sample: Sample, bytes: usize) -> Sample {
     let root = Descriptor::of(&manifest.media_type, text.as_bytes());
     assert_ne!(root.digest, sample.root.digest);
     let (media_type, digest) = (manifest.media_type.clone(), root.digest);
-    let manifests = vec![SampleManifest { media_type, bytes: text.to_owned().into(), digest }];
+    let manifests = vec![SampleManifest { media_type, bytes: text.into(), digest }];
     Sample { manifests, root, ..sample }
 }
 

@@ -8,6 +8,7 @@ mod fetch;
 mod find;
 mod lint;
 mod local;
+mod remotes;
 mod resolve;
 mod truth;
 mod world;

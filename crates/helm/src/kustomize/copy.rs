@@ -1,0 +1,214 @@
+//! A kustomization with all that it leads to, in a folder of our own, where nothing of it lies elsewhere any more.
+//!
+//! ```text
+//! <scratch>/
+//! ├── here/<path>        the folders of this machine, at the paths that they have
+//! └── elsewhere/<n>/     those of repositories, at the paths that they have there
+//! ```
+//!
+//! A file from elsewhere lies in the folder that names it. What others wrote is not trusted:
+//!
+//! - A link, a base or a component that leads out of its repository is refused, so that nothing of this machine is
+//!   read. For files, kustomize itself refuses what lies outside of the folder that names it.
+//! - What came over the network names no `file://`.
+//! - Files and bytes are counted, and addresses that lead to further ones are followed only so deep. A kustomization
+//!   that leads to itself is refused by kustomize.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::address::{Address, Repository};
+use super::tree::{Limit, files_below, unpack, write};
+use super::walk::{each_name, read_file, walk};
+use super::{KustomizeError, Remote, file_of, scratch};
+
+/// How deep addresses lead to further ones.
+pub(super) const MAX_DEPTH: usize = 16;
+
+/// The folder of what comes from repositories.
+const ELSEWHERE: &str = "elsewhere";
+
+pub(super) struct Copy {
+    /// Removed with the copy.
+    _scratch: TempDir,
+    /// Where that is, without links.
+    top: PathBuf,
+    /// Where what an address names lies by now.
+    placed: BTreeMap<String, Placed>,
+    limit: Limit,
+}
+
+enum Placed {
+    /// In each folder that names it.
+    File {
+        name: String,
+        bytes: Vec<u8>,
+    },
+    Folder(PathBuf),
+}
+
+/// A kustomization that is to be looked at.
+struct Unit {
+    folder: PathBuf,
+    within: PathBuf,
+    /// Whether it came from this machine, so that it may name what lies there.
+    is_local: bool,
+    /// How many addresses lead to it.
+    depth: usize,
+}
+
+impl Copy {
+    /// Copies folders of this machine, which are sorted.
+    pub(super) fn of<'a>(
+        folders: impl Iterator<Item = &'a PathBuf>,
+    ) -> Result<Self, KustomizeError> {
+        let (scratch, top) = scratch()?;
+        let mut copy =
+            Self { _scratch: scratch, top, placed: BTreeMap::new(), limit: Limit::default() };
+        let mut last: Option<&Path> = None;
+        for folder in folders {
+            // One within another is copied with it.
+            if last.is_none_or(|last| !folder.starts_with(last)) {
+                copy.add(folder)?;
+                last = Some(folder);
+            }
+        }
+        Ok(copy)
+    }
+
+    fn add(&mut self, folder: &Path) -> Result<(), KustomizeError> {
+        for file in files_below(folder)? {
+            let failed = |source| KustomizeError::Read { path: file.display().to_string(), source };
+            let target = self.here(&file);
+            let metadata = fs_err::symlink_metadata(&file).map_err(failed)?;
+            fs_err::create_dir_all(target.parent().expect("a file lies in a folder"))
+                .map_err(failed)?;
+            if metadata.is_symlink() {
+                let leads_to = fs_err::read_link(&file).map_err(failed)?;
+                fs_err::os::unix::fs::symlink(leads_to, &target).map_err(failed)?;
+            } else if metadata.is_file() {
+                self.limit.take(metadata.len(), folder)?;
+                fs_err::copy(&file, &target).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file or folder of this machine lies in the copy.
+    pub(super) fn here(&self, path: &Path) -> PathBuf {
+        self.top.join("here").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Brings everything that the kustomization in `folder` names elsewhere, and what that leads to.
+    pub(super) fn complete<E: From<KustomizeError>>(
+        &mut self,
+        folder: &Path,
+        mut bring: impl FnMut(&Remote, &Address) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let within = self.top.join("here");
+        let mut units = vec![Unit { folder: self.here(folder), within, is_local: true, depth: 0 }];
+        while let Some(unit) = units.pop() {
+            let found = walk(&unit.folder, &unit.within)?;
+            for (folder, remotes) in found {
+                for remote in &remotes {
+                    let remote = Remote { file: self.in_words(&remote.file), ..remote.clone() };
+                    if self.placed.contains_key(&remote.address) {
+                        continue;
+                    }
+                    if unit.depth == MAX_DEPTH {
+                        return Err(KustomizeError::Deep { remote }.into());
+                    }
+                    let address = remote.parsed()?;
+                    if address.is_local() && !unit.is_local {
+                        let problem = "lies on this machine, and others wrote that";
+                        return Err(KustomizeError::Address { remote, problem }.into());
+                    }
+                    let bytes = bring(&remote, &address)?;
+                    units.extend(self.put(&remote, address, bytes, unit.depth + 1)?);
+                }
+                if !remotes.is_empty() {
+                    self.rewrite(&folder)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what an address led to. The folder of a repository is to be looked at next.
+    fn put(
+        &mut self,
+        remote: &Remote,
+        address: Address,
+        bytes: Vec<u8>,
+        depth: usize,
+    ) -> Result<Option<Unit>, KustomizeError> {
+        let (number, is_local) = (self.placed.len(), address.is_local());
+        let (placed, unit) = match address {
+            Address::File(_) => {
+                let name = format!(".airlift-{number:05}");
+                self.limit.take(bytes.len() as u64, Path::new(&remote.address))?;
+                (Placed::File { name, bytes }, None)
+            }
+            Address::Repository(Repository { folder, .. }) => {
+                let within = self.top.join(ELSEWHERE).join(format!("{number:05}"));
+                unpack(&bytes, &within, &remote.address, &mut self.limit)?;
+                let folder = within.join(folder);
+                (Placed::Folder(folder.clone()), Some(Unit { folder, within, is_local, depth }))
+            }
+        };
+        self.placed.insert(remote.address.clone(), placed);
+        Ok(unit)
+    }
+
+    /// Names in a kustomization's file what lies here now.
+    fn rewrite(&mut self, folder: &Path) -> Result<(), KustomizeError> {
+        let Some(file) = file_of(folder) else { return Ok(()) };
+        let mut kustomization = read_file(&file)?;
+        let mut beside = BTreeMap::new();
+        let placed = &self.placed;
+        each_name(&mut kustomization, &mut |address| match placed.get(address)? {
+            Placed::Folder(target) => Some(relative(folder, target).display().to_string()),
+            Placed::File { name, bytes } => {
+                beside.insert(name, bytes);
+                Some(name.clone())
+            }
+        });
+        for (name, bytes) in beside {
+            self.limit.take(bytes.len() as u64, folder)?;
+            write(&folder.join(name), bytes)?;
+        }
+        // JSON is YAML.
+        write(&file, kustomization.to_string().as_bytes())
+    }
+
+    /// Says of paths in the copy what they are outside of it.
+    pub(super) fn in_words(&self, text: &str) -> String {
+        let top = self.top.display();
+        let mut text = text.replace(&format!("{top}/here/"), "/").replace(&format!("{top}/"), "");
+        let (up, down) = (format!("../{ELSEWHERE}/"), format!("{ELSEWHERE}/"));
+        while text.contains(&up) {
+            text = text.replace(&up, &down);
+        }
+        for (address, placed) in &self.placed {
+            let here = match placed {
+                Placed::File { name, .. } => name.into(),
+                Placed::Folder(folder) => {
+                    folder.strip_prefix(&self.top).unwrap_or(folder).to_string_lossy()
+                }
+            };
+            text = text.replace(&*here, address);
+        }
+        text
+    }
+}
+
+/// The way from a folder to another, both of them absolute.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other);
+    let shared = shared.count();
+    let up = from.components().skip(shared).map(|_| std::path::Component::ParentDir);
+    let way: PathBuf = up.chain(to.components().skip(shared)).collect();
+    if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}

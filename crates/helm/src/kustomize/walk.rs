@@ -1,0 +1,148 @@
+//! What a kustomization leads to: further kustomizations, and what lies elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::address::is_remote;
+use super::{KustomizeError, Remote, file_of};
+use crate::yaml;
+
+/// Fields that list files, folders or addresses.
+const LISTS: &[&str] = &[
+    "resources",
+    "bases",
+    "components",
+    "crds",
+    "configurations",
+    "generators",
+    "transformers",
+    "validators",
+    "patchesStrategicMerge",
+];
+
+/// Fields whose items name one in `path`.
+const WITH_PATHS: &[&str] = &["patches", "patchesJson6902", "replacements"];
+
+/// Fields whose items name files in `files` and `envs`, each of them with a key before it perhaps.
+const GENERATORS: &[&str] = &["configMapGenerator", "secretGenerator"];
+
+/// Fields by which kustomize has Helm fetch charts.
+const CHARTS: &[&str] = &["helmCharts", "helmChartInflationGenerator"];
+
+/// More folders than any kustomization has.
+pub(super) const MAX_FOLDERS: usize = 10_000;
+
+/// The folders of kustomizations, as they are on the disk, with what each names elsewhere.
+pub(super) type Folders = BTreeMap<PathBuf, BTreeSet<Remote>>;
+
+/// Looks for all that the kustomization in `folder` leads to, none of which may lie outside of `within`.
+pub(super) fn walk(folder: &Path, within: &Path) -> Result<Folders, KustomizeError> {
+    let mut found = Folders::new();
+    let mut queue = vec![folder.to_owned()];
+    while let Some(next) = queue.pop() {
+        let Some(whole) = whole(&next, within)? else { continue };
+        let Some(file) = file_of(&whole).filter(|_| !found.contains_key(&whole)) else { continue };
+        if found.len() == MAX_FOLDERS {
+            return Err(KustomizeError::TooMany { folder: folder.display().to_string() });
+        }
+        let mut kustomization = read_file(&file)?;
+        let path = file.display().to_string();
+        refuse_charts(&path, &kustomization)?;
+        let mut remotes = BTreeSet::new();
+        each_name(&mut kustomization, &mut |name| {
+            let target = whole.join(name);
+            // What lies here is here, however it is called.
+            if target.is_dir() {
+                queue.push(target);
+            } else if !target.exists() && is_remote(name) {
+                remotes.insert(Remote { file: path.clone(), address: name.to_owned() });
+            }
+            None
+        });
+        found.insert(whole, remotes);
+    }
+    if found.is_empty() {
+        return Err(KustomizeError::NoKustomization { folder: folder.display().to_string() });
+    }
+    Ok(found)
+}
+
+/// A folder as it is on the disk; none where there is none.
+fn whole(folder: &Path, within: &Path) -> Result<Option<PathBuf>, KustomizeError> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let name = folder.display().to_string();
+    match fs_err::canonicalize(folder) {
+        Ok(whole) if whole.starts_with(within) => Ok(Some(whole)),
+        Ok(_) => Err(KustomizeError::Outside { folder: name }),
+        Err(source) => Err(KustomizeError::Read { path: name, source }),
+    }
+}
+
+/// Reads a kustomization's file.
+pub(super) fn read_file(file: &Path) -> Result<Value, KustomizeError> {
+    let path = file.display().to_string();
+    let text = fs_err::read(file);
+    let text = text.map_err(|source| KustomizeError::Read { path: path.clone(), source })?;
+    yaml::read(&text, &path).map_err(KustomizeError::Yaml)
+}
+
+fn refuse_charts(file: &str, kustomization: &Value) -> Result<(), KustomizeError> {
+    let lists = CHARTS.iter().filter_map(|list| kustomization.get(list)?.as_array());
+    let Some(chart) = lists.flatten().next() else { return Ok(()) };
+    let field = |name: &str| chart.get(name).and_then(yaml::text);
+    let name = field("name").or_else(|| field("chartName")).unwrap_or_default();
+    Err(KustomizeError::Chart { file: file.to_owned(), chart: name })
+}
+
+/// Shows each file, folder and address that a kustomization names. What `change` returns stands in its place then.
+pub(super) fn each_name(
+    kustomization: &mut Value,
+    change: &mut impl FnMut(&str) -> Option<String>,
+) {
+    for list in LISTS {
+        for item in items(kustomization, list) {
+            show(item, change);
+        }
+    }
+    for list in WITH_PATHS {
+        for item in items(kustomization, list) {
+            item.get_mut("path").into_iter().for_each(|path| show(path, change));
+        }
+    }
+    if let Some(path) = kustomization.get_mut("openapi").and_then(|it| it.get_mut("path")) {
+        show(path, change);
+    }
+    for list in GENERATORS {
+        for item in items(kustomization, list) {
+            items(item, "files").for_each(|file| show_keyed(file, change));
+            items(item, "envs").for_each(|file| show(file, change));
+            item.get_mut("env").into_iter().for_each(|file| show(file, change));
+        }
+    }
+}
+
+fn items<'a>(value: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn show(value: &mut Value, change: &mut impl FnMut(&str) -> Option<String>) {
+    // A text with several lines is a patch that stands here itself.
+    let Some(name) = value.as_str().filter(|name| !name.contains('\n')) else { return };
+    if let Some(other) = change(name) {
+        *value = Value::String(other);
+    }
+}
+
+/// A file that may have the key before it by which the object will hold it; else that is the name of the file.
+fn show_keyed(value: &mut Value, change: &mut impl FnMut(&str) -> Option<String>) {
+    let Some(text) = value.as_str() else { return };
+    let (key, name) =
+        text.split_once('=').unwrap_or_else(|| (text.rsplit('/').next().unwrap_or(text), text));
+    if let Some(other) = change(name) {
+        *value = Value::String(format!("{key}={other}"));
+    }
+}
