@@ -13,6 +13,7 @@ use airlift_spec::stack::{
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
+use crate::charts::Indexes;
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
@@ -57,7 +58,8 @@ pub(crate) async fn all(
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    let run = Run { stack, before, inputs, digests, upstream, options, ctx };
+    let indexes = Indexes::default();
+    let run = Run { stack, before, inputs, digests, upstream, indexes, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -93,6 +95,7 @@ struct Run<'a> {
     inputs: &'a BTreeMap<String, Digest>,
     digests: BTreeMap<String, Digest>,
     upstream: &'a Upstream,
+    indexes: Indexes,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
 }
@@ -110,7 +113,8 @@ impl Run<'_> {
                 manifests::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+                let indexes = &self.indexes;
+                chart::find(wanted, finder, self.stack, self.upstream, indexes, self.ctx).await
             }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };

@@ -12,7 +12,7 @@ use airlift_spec::stack::{ChartSource, Finder, Stack, Switches};
 use airlift_spec::{Ctx, Finding, Reference};
 
 use super::Discovery;
-use crate::charts::Charts;
+use crate::charts::{Charts, Indexes};
 use crate::made;
 use crate::resolve::Upstream;
 use crate::want::Want;
@@ -24,9 +24,10 @@ pub(super) async fn find(
     finder: &Finder,
     stack: &Stack,
     upstream: &Upstream,
+    indexes: &Indexes,
     ctx: &Ctx,
 ) -> Result<Discovery, UpstreamError> {
-    let charts = Charts { upstream, ctx };
+    let charts = Charts { upstream, indexes, ctx };
     let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
     let chart = got.chart;
     let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());
