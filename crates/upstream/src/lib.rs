@@ -22,6 +22,7 @@ mod want;
 #[doc(hidden)]
 pub use local::fuzzing;
 
+pub use catalogs::read_catalog;
 pub use charts::chart_index;
 pub use error::{ArtifactFailure, UpstreamError};
 pub use inputs::inputs;
