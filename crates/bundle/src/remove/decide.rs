@@ -100,10 +100,9 @@ fn meant(wish: &Wish, seen: &Seen) -> Meant {
         |digest| if seen.present.contains(&digest) { Meant::Image(digest) } else { Meant::Nothing };
     let found = wish.tag.as_ref().and_then(|tag| seen.tags.get(tag)).copied();
     match (found, wish.digest) {
-        (None, None) => Meant::Nothing,
         // Other tools tag an image by its digest; airlift keeps it by a tag of its own.
         (None, Some(digest)) if is_by_digest(wish, digest) => if_there(digest),
-        (None, Some(_)) => Meant::Nothing,
+        (None, _) => Meant::Nothing,
         (Some(found), None) => Meant::Image(found),
         (Some(found), Some(digest)) if found == digest => Meant::Image(digest),
         // The tag of that form is where referrers of the image are listed.
