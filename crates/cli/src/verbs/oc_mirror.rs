@@ -264,7 +264,7 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        // Its releases and the like are found in the lock; what cannot be carried yet is refused here as well.
+        // What cannot be carried yet is refused on this side, too, and not left out.
         translated(&self.set)?;
         let source = Source::Volumes(self.way.root.clone());
         let sources = SourceArgs::of(source.clone()).open(&self.far_client()?, self.app).await?;

@@ -133,3 +133,29 @@ fn an_image_set_is_a_stack_for_every_verb() {
     assert_eq!(resolved["stack"], "mirror", "{resolved:#}");
     assert_eq!(resolved["artifacts"], 4, "{resolved:#}");
 }
+
+#[test]
+fn a_mirror_of_the_far_registry_says_nothing_about_what_that_has() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let (far, mirror) = (FakeRegistry::start(), FakeRegistry::start());
+    for (repository, tag) in [("team/app", "v1"), ("team/multi", "v2")] {
+        let platforms = ["linux/amd64", "linux/arm64"];
+        let image = match tag {
+            "v1" => samples::image(1, &[10_000, 200]),
+            _ => samples::index(2, &platforms, 3_000),
+        };
+        mirror.put(repository, tag, &image);
+    }
+    let (location, instead) = (far.host(), mirror.host());
+    let text = format!(
+        "[[registry]]\nlocation = \"{location}\"\n[[registry.mirror]]\nlocation = \"{instead}\"\n"
+    );
+    let folder = world.home().join("config/containers");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("registries.conf"), text).unwrap();
+    let to = format!("docker://{location}");
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws"], &[&to, "--v2"]);
+    assert!(far.tags("team/app").contains_key("v1"), "{}", far.transcript());
+    assert!(mirror.requests().is_empty(), "{}", mirror.transcript());
+}

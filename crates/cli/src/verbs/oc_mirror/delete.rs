@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -145,7 +146,8 @@ async fn generate(
         write(&files.config, &text)?;
     }
     let list = is_whole.then_some(files.list);
-    app.print(&Generated { images: copies.len() as u64, list, findings, failures })?;
+    let names: BTreeSet<&String> = copies.iter().map(|copy| &copy.destination).collect();
+    app.print(&Generated { images: names.len() as u64, list, findings, failures })?;
     Ok(if is_whole { Exit::Success } else { Exit::Peer(GENERIC) })
 }
 
@@ -244,12 +246,11 @@ impl Deleted {
 
     /// Each advice once.
     fn advice(&self) -> String {
-        let help = |image: &'_ Removal| match &image.result {
+        let help = |image: &Removal| match &image.result {
             Removed::Failed(failure) => failure.help.clone(),
             Removed::Deleted | Removed::Gone | Removed::Kept { .. } => None,
         };
-        let advice: std::collections::BTreeSet<String> =
-            self.images.iter().filter_map(help).collect();
+        let advice: BTreeSet<String> = self.images.iter().filter_map(help).collect();
         advice.iter().map(|help| format!("help: {help}")).collect::<Vec<_>>().join("\n")
     }
 
