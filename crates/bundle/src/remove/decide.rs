@@ -220,7 +220,12 @@ mod tests {
         let none = Claims::default();
         let here = seen(&[("v1", "a"), ("v2", "a"), ("v3", "b")]);
         let (one, two) = (wish("v1", None), wish("v2", None));
-        check(&[one.clone()], &here, &none, &["keep untag: the tag `v2` leads to it, too"]);
+        check(
+            std::slice::from_ref(&one),
+            &here,
+            &none,
+            &["keep untag: the tag `v2` leads to it, too"],
+        );
         check(&[one, two], &here, &none, &["delete a", "delete a"]);
         check(&[wish("v9", None)], &here, &none, &["gone"]);
         check(&[wish("v9", None)], &Seen::default(), &none, &["gone"]);

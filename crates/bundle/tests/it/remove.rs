@@ -209,7 +209,7 @@ fn start(kind: Kind, options: &RealOptions) -> Option<RealRegistry> {
 }
 
 /// Pushes an image as another tool does, under every one of these tags.
-async fn push(host: &str, repository: &str, tags: &[&str]) -> Digest {
+fn push(host: &str, repository: &str, tags: &[&str]) -> Digest {
     let crane = airlift_testkit::tools::tool("crane").unwrap();
     let upstream = FakeRegistry::start();
     let image = samples::image(7, &[900]);
@@ -226,8 +226,8 @@ async fn a_real_registry_keeps_what_others_use(kind: Kind, can_untag: bool) {
     let _crane = need!("crane");
     let Some(registry) = start(kind, &RealOptions::default()) else { return };
     let host = registry.host();
-    let digest = push(&host, "ns/shared", &["v1", "stable"]).await;
-    push(&host, "ns/own", &["v1"]).await;
+    let digest = push(&host, "ns/shared", &["v1", "stable"]);
+    push(&host, "ns/own", &["v1"]);
     let wishes = [wish("ns/own", "v1"), wish("ns/shared", "v1")];
     let removals = run(&host, &wishes).await.unwrap();
     let kept = format!("v1: kept, untagged: {can_untag}");
@@ -268,7 +268,7 @@ async fn real_registries_with_deletion_off_are_told_by_their_setting() {
         let options = RealOptions { deletes: false, ..RealOptions::default() };
         let Some(registry) = start(kind, &options) else { return };
         let host = registry.host();
-        push(&host, "ns/own", &["v1"]).await;
+        push(&host, "ns/own", &["v1"]);
         let err = run(&host, &[wish("ns/own", "v1")]).await.unwrap_err();
         assert!(matches!(err, RemoveError::Off { .. }), "{kind:?}: {err:?}");
     }
