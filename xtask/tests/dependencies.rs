@@ -38,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "airlift-cli",
         &[
             "airlift-spec",
+            "airlift-catalog",
             "airlift-oc-mirror",
             "airlift-store",
             "airlift-registry",

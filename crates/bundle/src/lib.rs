@@ -2,7 +2,8 @@
 //!
 //! In the order of their use: [`gather`](create) and [`plan`] decide what goes where, [`create`] writes it, [`trust`]
 //! says who vouches for it, [`TrustedBundle`] finds it on media, [`verify()`] proves that it arrived, [`content`] is how
-//! everything else reads it, [`load`] brings it into a registry, and [`receipt`] remembers what did arrive.
+//! everything else reads it, [`load`] brings it into a registry, [`receipt`] remembers what did arrive, and [`remove`]
+//! takes it out again.
 
 pub mod content;
 pub mod create;
@@ -10,6 +11,7 @@ pub mod list;
 pub mod load;
 pub mod plan;
 pub mod receipt;
+pub mod remove;
 pub mod root;
 pub mod trust;
 pub mod verify;

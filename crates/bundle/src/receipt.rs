@@ -159,13 +159,27 @@ impl Receipt {
 
     /// The digests that this stack's state gives for a tag, which is named as it lies in the registry.
     pub fn claims(&self, repository_there: &str, tag: &str) -> BTreeSet<Digest> {
-        let at_home = |repository: &&String| {
-            let placed = canonical(repository).map(|name| self.layout.place(&self.prefix, &name));
-            matches!(placed, Ok(Ok(placed)) if placed == repository_there)
-        };
         // More than one name may lie there where the layout drops the host.
-        let homes = self.tags.keys().filter(at_home);
-        homes.filter_map(|home| self.tags[home].get(tag)).flatten().copied().collect()
+        let homes = self.tags.iter().filter(|(home, _)| self.lies_at(home, repository_there));
+        homes.filter_map(|(_, tags)| tags.get(tag)).flatten().copied().collect()
+    }
+
+    /// The tags that this stack set in a repository, which is named as it lies in the registry.
+    pub fn tags_at(&self, repository_there: &str) -> impl Iterator<Item = &String> {
+        let homes = self.tags.iter().filter(move |(home, _)| self.lies_at(home, repository_there));
+        homes.flat_map(|(_, tags)| tags.keys())
+    }
+
+    /// The manifests that arrived in a repository, which is named as it lies in the registry.
+    pub fn manifests_at(&self, repository_there: &str) -> impl Iterator<Item = Digest> {
+        let homes =
+            self.manifests.iter().filter(move |(home, _)| self.lies_at(home, repository_there));
+        homes.flat_map(|(_, digests)| digests.iter().copied())
+    }
+
+    fn lies_at(&self, repository: &str, repository_there: &str) -> bool {
+        let placed = canonical(repository).map(|name| self.layout.place(&self.prefix, &name));
+        matches!(placed, Ok(Ok(placed)) if placed == repository_there)
     }
 
     /// Adds what `earlier` knows and this one does not.

@@ -42,7 +42,12 @@ const MAX_THREADS: usize = 4;
 pub enum Wanted {
     All,
     Packages(BTreeSet<String>),
+    /// Of every package itself and its channels: bundles, which are nearly all of a catalog, are passed over.
+    Outline,
 }
+
+/// The schemas of an outline.
+const OUTLINE: [&str; 2] = ["olm.package", "olm.channel"];
 
 impl Wanted {
     pub fn packages<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
@@ -55,6 +60,7 @@ impl Wanted {
             Self::Packages(names) => {
                 document.package.is_empty() || names.contains(&document.package)
             }
+            Self::Outline => OUTLINE.contains(&document.schema.as_str()),
         }
     }
 }

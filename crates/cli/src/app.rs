@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, Output, Transfer};
 use crate::config::{self, Config};
+use crate::connect::Reach;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::failure::FailedItem;
@@ -31,7 +32,8 @@ pub(crate) struct App {
     pub(crate) environment: Environment,
     pub(crate) progress: Progress,
     config: OnceLock<Config>,
-    client: OnceLock<Client>,
+    near: OnceLock<Client>,
+    far: OnceLock<Client>,
     has_printed: AtomicBool,
 }
 
@@ -85,7 +87,8 @@ impl App {
             environment,
             progress,
             config: OnceLock::new(),
-            client: OnceLock::new(),
+            near: OnceLock::new(),
+            far: OnceLock::new(),
             has_printed: AtomicBool::new(false),
         }
     }
@@ -172,27 +175,39 @@ impl App {
         Ok(Store::open(&self.store_folder()?)?)
     }
 
-    /// Everything airlift knows about reaching registries. Called once by each verb that asks any.
+    /// Everything airlift knows about reaching registries. Called once for each side by a verb that asks any.
     pub(crate) fn connect(&self, side: Side, transfer: &Transfer) -> Result<Client, Failure> {
-        let options = self.client_options()?;
+        self.connect_by(side, transfer, &Reach::default())
+    }
+
+    pub(crate) fn connect_by(
+        &self,
+        side: Side,
+        transfer: &Transfer,
+        reach: &Reach,
+    ) -> Result<Client, Failure> {
+        let options = self.client_options_by(reach)?;
         let client = Client::new(ClientOptions {
             reads_from_mirrors: side == Side::Near,
             max_in_flight: transfer.parallel.unwrap_or(options.max_in_flight),
             limit_rate: transfer.limit_rate.map(|rate| rate.0).or(options.limit_rate),
             ..options
         })?;
-        Ok(self.client.get_or_init(|| client).clone())
+        let of_side = match side {
+            Side::Near => &self.near,
+            Side::Far => &self.far,
+        };
+        Ok(of_side.get_or_init(|| client).clone())
     }
 
     /// Requests and bytes so far; none where nobody was asked.
     pub(crate) fn traffic(&self) -> Traffic {
-        let Some(client) = self.client.get() else { return Traffic::default() };
-        let counters = client.counters();
-        Traffic {
-            requests: counters.requests,
-            bytes_received: counters.bytes_received,
-            bytes_sent: counters.bytes_sent,
-        }
+        let clients = [&self.near, &self.far].into_iter().filter_map(OnceLock::get);
+        clients.map(Client::counters).fold(Traffic::default(), |sum, counters| Traffic {
+            requests: sum.requests + counters.requests,
+            bytes_received: sum.bytes_received + counters.bytes_received,
+            bytes_sent: sum.bytes_sent + counters.bytes_sent,
+        })
     }
 
     /// The keys that `--trust` names, else those of the config folder.

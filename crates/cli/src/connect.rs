@@ -2,10 +2,13 @@
 //! together, as the client takes it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use airlift_registry::client::{ClientOptions, ProxyOptions};
+use airlift_registry::client::{ClientOptions, ProxyOptions, Tuning};
 use airlift_spec::Secret;
 use serde_json::{Map, Value};
 
@@ -19,12 +22,37 @@ struct Credentials {
     docker_config: Option<Secret<String>>,
 }
 
+/// How the registries of one side are reached, as far as that is said of this side alone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reach {
+    /// In place of all other files with credentials.
+    pub(crate) authfile: Option<PathBuf>,
+    /// Whether nobody is told who we are.
+    pub(crate) is_anonymous: bool,
+    /// Credentials, in the form of an `auth.json`.
+    pub(crate) given_auth: Option<Secret<String>>,
+    /// Whether any certificate will do.
+    pub(crate) is_unverified: bool,
+    /// A folder with certificates, as docker and podman have one for each registry.
+    pub(crate) certificates: Option<PathBuf>,
+    /// Tries in a row, the first one included.
+    pub(crate) attempts: Option<NonZeroUsize>,
+    /// Pause before each try but the first; else they grow.
+    pub(crate) pause: Option<Duration>,
+}
+
 impl App {
     pub(crate) fn client_options(&self) -> Result<ClientOptions, CliError> {
+        self.client_options_by(&Reach::default())
+    }
+
+    pub(crate) fn client_options_by(&self, reach: &Reach) -> Result<ClientOptions, CliError> {
         let config = self.config()?;
-        let Credentials { auth_json, docker_config } = self.credentials()?;
+        let Credentials { auth_json, docker_config } = self.credentials(reach)?;
         let plain_http = self.global.plain_http.iter().chain(&config.plain_http).cloned().collect();
-        let authorities = self.global.ca.iter().chain(&config.ca);
+        let folder = reach.certificates.as_deref().map(Certificates::in_folder).transpose()?;
+        let folder = folder.unwrap_or_default();
+        let authorities = self.global.ca.iter().chain(&config.ca).chain(&folder.authorities);
         let ca_pem = authorities.map(|file| authority(file)).collect::<Result<_, _>>()?;
         let identity = self.global.client_cert.as_deref();
         let identity = identity.map(|file| read_file("certificate", file, None)).transpose()?;
@@ -32,7 +60,10 @@ impl App {
         Ok(ClientOptions {
             max_in_flight: config.parallel.unwrap_or(defaults.max_in_flight),
             limit_rate: config.limit_rate.map(|rate| rate.0),
+            attempts: reach.attempts.unwrap_or(defaults.attempts),
+            verifies_tls: !reach.is_unverified,
             plain_http,
+            given_auth: reach.given_auth.clone(),
             state: self.state_folder().ok(),
             auth_json,
             docker_config,
@@ -40,7 +71,8 @@ impl App {
             upstreams: config.upstreams.clone(),
             proxy: self.proxies(),
             ca_pem,
-            client_identity_pem: identity.map(Secret::new),
+            client_identity_pem: folder.identity.or(identity).map(Secret::new),
+            tuning: tuning(reach.pause),
             ..defaults
         })
     }
@@ -55,8 +87,15 @@ impl App {
     }
 
     /// The one file that somebody chose; else containers' files joined, and docker's.
-    fn credentials(&self) -> Result<Credentials, CliError> {
-        if let Some(chosen) = self.chosen_auth_file()? {
+    fn credentials(&self, reach: &Reach) -> Result<Credentials, CliError> {
+        if reach.is_anonymous {
+            return Ok(Credentials { auth_json: None, docker_config: None });
+        }
+        let chosen = match &reach.authfile {
+            Some(file) => Some(file.clone()),
+            None => self.chosen_auth_file()?,
+        };
+        if let Some(chosen) = chosen {
             let text = file_text(&chosen)?.ok_or_else(|| CliError::Absent {
                 what: "file with credentials",
                 path: chosen.clone(),
@@ -111,6 +150,44 @@ impl App {
             texts.extend(conf_text(&file)?);
         }
         Ok(texts)
+    }
+}
+
+fn tuning(pause: Option<Duration>) -> Tuning {
+    let defaults = Tuning::default();
+    match pause {
+        Some(pause) => Tuning { backoff_first: pause, backoff_max: pause, ..defaults },
+        None => defaults,
+    }
+}
+
+/// What a folder of certificates holds: authorities in `*.crt`, and our own in `NAME.cert` with `NAME.key`.
+#[derive(Debug, Default)]
+struct Certificates {
+    authorities: Vec<PathBuf>,
+    identity: Option<Vec<u8>>,
+}
+
+impl Certificates {
+    fn in_folder(folder: &Path) -> Result<Self, CliError> {
+        let failed = |source| CliError::Read { what: "a folder of certificates", source };
+        let mut found = Self::default();
+        for entry in fs_err::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            match path.extension().and_then(OsStr::to_str) {
+                Some("crt") => found.authorities.push(path),
+                Some("cert") => {
+                    let mut pem = read_file("certificate", &path, None)?;
+                    pem.push(b'\n');
+                    let help = Some("lay the key of the certificate beside it");
+                    pem.extend(read_file("key", &path.with_extension("key"), help)?);
+                    found.identity = Some(pem);
+                }
+                _ => {}
+            }
+        }
+        found.authorities.sort();
+        Ok(found)
     }
 }
 

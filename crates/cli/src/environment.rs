@@ -90,6 +90,11 @@ impl Environment {
         self.path("REGISTRY_AUTH_FILE")
     }
 
+    /// The folder that oc-mirror's cache lies in, as `OC_MIRROR_CACHE` says it.
+    pub(crate) fn oc_mirror_cache(&self) -> Option<String> {
+        self.text("OC_MIRROR_CACHE")
+    }
+
     /// `registries.conf` and the folders whose `*.conf` files are laid over it, in order.
     pub(crate) fn registries_conf(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let own = self.config_home().map(|home| home.join("containers"));

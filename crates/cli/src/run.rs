@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use airlift_spec::{Class, Failure};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -39,7 +39,14 @@ pub(crate) fn run() -> ExitCode {
 fn usage(err: &clap::Error) -> ExitCode {
     // Nobody is left to tell when the terminal is gone.
     let _ = err.print();
-    ExitCode::from(if err.use_stderr() { Class::Input.exit_code() } else { 0 })
+    let code = if is_for_peer() { airlift_oc_mirror::GENERIC } else { Class::Input.exit_code() };
+    ExitCode::from(if err.use_stderr() { code } else { 0 })
+}
+
+/// Whether a command line that cannot be read was for `oc-mirror`, which has exit codes of its own.
+fn is_for_peer() -> bool {
+    let read = Cli::command().ignore_errors(true).try_get_matches();
+    read.is_ok_and(|matches| matches.subcommand_name() == Some("oc-mirror"))
 }
 
 fn run_verb(verb: Verb, global: Global, environment: Environment) -> u8 {

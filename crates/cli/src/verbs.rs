@@ -44,7 +44,7 @@ pub(crate) enum Verb {
     Login(login::Args),
     Keygen(keygen::Args),
     Completions(completions::Args),
-    OcMirror(oc_mirror::Args),
+    OcMirror(Box<oc_mirror::Args>),
     Demo(demo::Args),
 }
 
@@ -68,7 +68,7 @@ impl Verb {
             Self::Login(args) => login::run(args, app).await,
             Self::Keygen(args) => keygen::run(&args, app),
             Self::Completions(args) => completions::run(&args),
-            Self::OcMirror(args) => oc_mirror::run(args, app).await,
+            Self::OcMirror(args) => oc_mirror::run(*args, app).await,
             Self::Demo(args) => demo::run(&args, app).await,
         }
     }

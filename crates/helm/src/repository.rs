@@ -79,6 +79,17 @@ impl Listing {
         Ok(Self::of(listed, index, name))
     }
 
+    /// What the index `text` says about each of its charts.
+    pub fn all(text: &[u8], index: &str) -> Result<Vec<Self>, ChartError> {
+        let charts = entries(text, index)?;
+        Ok(charts.iter().map(|(name, listed)| Self::of(listed, index, name)).collect())
+    }
+
+    /// The chart's name, as it is written in the index.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn of(listed: &Value, index: &str, name: &str) -> Self {
         let (mut found, mut ignored) = (Vec::new(), Vec::new());
         for value in listed.as_array().into_iter().flatten() {

@@ -18,6 +18,7 @@ mod filter;
 pub mod fuzzing;
 mod mapping;
 mod name;
+mod pin;
 mod release;
 mod resources;
 mod translate;
@@ -38,6 +39,7 @@ pub use mapping::{
     release_tag,
 };
 pub use name::{ImageName, NameError, Transport, digest_tag};
+pub use pin::{Pinned, pinned};
 pub use release::{
     Graph, Graphs, Payload, Release, ReleaseError, SIGNATURES, channels, choose, graph_url,
     kube_virt_images, signature_url,

@@ -25,7 +25,7 @@ const NO_HOST: &str = "localhost";
 #[derive(Debug, Clone)]
 pub struct Translation {
     pub stack: Stack,
-    /// Every chart of these is wanted; [`ChartRepository::finder`] makes a source of each that its index has.
+    /// Every chart of these is wanted; [`ChartRepository::finder_of`] makes a source of each that its index has.
     pub whole_repositories: Vec<ChartRepository>,
 }
 
@@ -167,6 +167,13 @@ impl Helm {
 }
 
 impl ChartRepository {
+    /// The source of one version of one chart of a repository that lists none.
+    pub fn finder_of(&self, name: String, version: String) -> Finder {
+        let (line, version) = (self.line, Some(version));
+        let (path, image_paths, platforms) = (None, Vec::new(), Vec::new());
+        self.finder(&Chart { line, name, version, path, image_paths, platforms })
+    }
+
     /// The source of one chart of the repository.
     pub fn finder(&self, chart: &Chart) -> Finder {
         let place = match self.url.strip_prefix("oci://") {

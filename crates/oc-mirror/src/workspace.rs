@@ -6,6 +6,7 @@ use airlift_spec::Digest;
 
 use crate::mapping::release_tag;
 use crate::name::{ImageName, digest_tag};
+use crate::pin::Pinned;
 
 const NAME: &str = "working-dir";
 
@@ -67,6 +68,16 @@ impl Workspace {
     /// The configuration that the list was made of.
     pub fn delete_config(&self, id: Option<&str>) -> PathBuf {
         self.0.join("delete").join(with_id("delete-imageset-config", id))
+    }
+
+    /// The configuration with its catalogs pinned.
+    pub fn pinned_config(&self, pinned: &Pinned) -> PathBuf {
+        self.0.join(format!("isc_pinned_{}.yaml", pinned.id()))
+    }
+
+    /// The configuration that deletes what that one mirrors.
+    pub fn pinned_delete_config(&self, pinned: &Pinned) -> PathBuf {
+        self.0.join(format!("disc_pinned_{}.yaml", pinned.id()))
     }
 
     pub fn charts(&self) -> PathBuf {

@@ -532,6 +532,7 @@ impl Shared {
     }
 
     fn host(&self, name: &str, insecure: bool) -> Arc<Host> {
+        let insecure = insecure || !self.options.verifies_tls;
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry((name.to_owned(), insecure)).or_insert_with(|| {
             let authority = if name == DOCKER_HUB { DOCKER_HUB_REGISTRY } else { name };

@@ -19,13 +19,21 @@ pub enum Kind {
 }
 
 /// What the registry is started with. The default is open, plain HTTP, and lets content be deleted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RealOptions {
     /// The text of a htpasswd file (bcrypt only).
     pub htpasswd: Option<String>,
     pub tls: Option<Certificates>,
+    /// Whether content may be deleted.
+    pub deletes: bool,
     /// More lines of its configuration, as YAML.
     pub settings: String,
+}
+
+impl Default for RealOptions {
+    fn default() -> Self {
+        Self { htpasswd: None, tls: None, deletes: true, settings: String::new() }
+    }
 }
 
 /// A running registry and its storage.
@@ -120,12 +128,13 @@ fn write_config(home: &Path, address: SocketAddr, options: &RealOptions) -> io::
          log: {{level: info, accesslog: {{disabled: false}}}}\n\
          storage:\n  \
            filesystem: {{rootdirectory: {storage}}}\n  \
-           delete: {{enabled: true}}\n  \
+           delete: {{enabled: {deletes}}}\n  \
            redirect: {{disable: true}}\n\
          http:\n  \
            addr: {address}\n  \
            secret: fixed\n",
         storage = storage.display(),
+        deletes = options.deletes,
     );
     if let Some(certificates) = &options.tls {
         let (certificate, key) = (home.join("server.pem"), home.join("server.key"));

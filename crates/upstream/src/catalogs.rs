@@ -83,6 +83,19 @@ pub(crate) async fn open(
     }
 }
 
+/// The catalog `written`, an index image or `oci:DIR[:NAME]`, so far as it is `wanted`.
+pub async fn read_catalog(
+    written: &str,
+    wanted: Wanted,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Catalog, UpstreamError> {
+    let opening = Box::pin(open_image(written, None, &Platforms::All, upstream, ctx));
+    let opened =
+        ctx.cancel.run_until_cancelled(opening).await.ok_or(UpstreamError::Cancelled)??;
+    blocking(move || opened.read(&wanted)).await
+}
+
 /// Opens what a lock's `from` names.
 pub(crate) async fn again(
     place: &str,

@@ -1,6 +1,8 @@
 //! Charts, from wherever they are: a folder, a package, a repository, a registry.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use airlift_helm::{Chart, Constraint, Dependency, Listing, Wanted, media_type, parse_version};
 use airlift_registry::client::Repository;
@@ -9,6 +11,7 @@ use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::stack::ChartPlace;
 use airlift_spec::{Ctx, Digest, Manifest, Reference};
 use bytes::Bytes;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
@@ -37,7 +40,62 @@ pub(crate) struct Got {
 #[derive(Clone, Copy)]
 pub(crate) struct Charts<'a> {
     pub(crate) upstream: &'a Upstream,
+    pub(crate) indexes: &'a Indexes,
     pub(crate) ctx: &'a Ctx,
+}
+
+/// The indexes of repositories that were read, by their addresses: one repository has many charts.
+#[derive(Debug, Default)]
+pub(crate) struct Indexes(Mutex<BTreeMap<String, Arc<OnceCell<Bytes>>>>);
+
+impl Indexes {
+    async fn read(
+        &self,
+        address: &str,
+        upstream: &Upstream,
+        ctx: &Ctx,
+    ) -> Result<Bytes, UpstreamError> {
+        let cell = Arc::clone(self.0.lock().await.entry(address.to_owned()).or_default());
+        let read = || file(address, MAX_INDEX_BYTES, upstream, ctx);
+        cell.get_or_try_init(read).await.cloned()
+    }
+}
+
+/// Where the index of a repository is; what stands behind a `?` is for it as well.
+fn index_of(url: &str) -> String {
+    let base = base_of(url);
+    url.replacen(base, &format!("{base}/index.yaml"), 1).trim_end_matches('/').to_owned()
+}
+
+fn base_of(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url).trim_end_matches('/')
+}
+
+/// Name and version of every chart that the index of a classic repository has.
+///
+/// # Errors
+///
+/// Where the repository is an `oci://` one: it has no index.
+pub async fn chart_index(
+    url: &str,
+    upstream: &Upstream,
+    ctx: &Ctx,
+) -> Result<Vec<(String, String)>, UpstreamError> {
+    if url.starts_with("oci://") {
+        return Err(UpstreamError::Local {
+            path: url.to_owned(),
+            problem: "has no index that says which charts it has".to_owned(),
+            help: Some("list the charts".to_owned()),
+        });
+    }
+    let index = index_of(url);
+    let text = file(&index, MAX_INDEX_BYTES, upstream, ctx).await?;
+    let listings = blocking(move || Listing::all(&text, &index)).await;
+    let versions = |listing: Listing| {
+        let name = listing.name().to_owned();
+        listing.entries.into_iter().map(move |entry| (name.clone(), entry.version))
+    };
+    Ok(listings.map_err(UpstreamError::Chart)?.into_iter().flat_map(versions).collect())
 }
 
 impl Charts<'_> {
@@ -75,10 +133,8 @@ impl Charts<'_> {
         url: &str,
         version: Option<&str>,
     ) -> Result<Got, UpstreamError> {
-        let base = url.split('?').next().unwrap_or(url).trim_end_matches('/');
-        let index = url.replacen(base, &format!("{base}/index.yaml"), 1);
-        let index = index.trim_end_matches('/').to_owned();
-        let text = self.file(&index, MAX_INDEX_BYTES).await?;
+        let (base, index) = (base_of(url), index_of(url));
+        let text = self.indexes.read(&index, self.upstream, self.ctx).await?;
         let (name, wanted) = (name.to_owned(), asked(version));
         let entry = blocking(move || {
             let listing = Listing::read(&text, &index, &name)?;

@@ -14,6 +14,7 @@ use airlift_spec::stack::{
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
+use crate::charts::{Charts, Indexes};
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
@@ -70,7 +71,9 @@ pub(crate) async fn all(
     let digests = stack.finders();
     let knowledge = known::knowledge(stack, upstream).await?;
     let remotes = Remotes::new(before, upstream, options, ctx);
-    let run = Run { stack, before, inputs, digests, knowledge, remotes, upstream, options, ctx };
+    let indexes = Indexes::default();
+    let run =
+        Run { stack, before, inputs, digests, knowledge, remotes, indexes, upstream, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -114,6 +117,7 @@ struct Run<'a> {
     digests: BTreeMap<String, Digest>,
     knowledge: Knowledge,
     remotes: Remotes,
+    indexes: Indexes,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -133,8 +137,9 @@ impl Run<'_> {
                 manifests::find(wanted, finder, stack, remotes, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                chart::find(wanted, finder, self.stack, &self.knowledge, self.upstream, self.ctx)
-                    .await
+                let charts =
+                    Charts { upstream: self.upstream, indexes: &self.indexes, ctx: self.ctx };
+                chart::find(wanted, finder, self.stack, &self.knowledge, charts).await
             }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };

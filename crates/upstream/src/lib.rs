@@ -24,6 +24,8 @@ mod want;
 #[doc(hidden)]
 pub use local::fuzzing;
 
+pub use catalogs::read_catalog;
+pub use charts::chart_index;
 pub use error::{ArtifactFailure, UpstreamError};
 pub use inputs::inputs;
 pub use remotes::GitError;

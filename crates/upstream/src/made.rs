@@ -9,7 +9,7 @@ use airlift_spec::oci::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use airlift_spec::{Ctx, Descriptor, Digest};
 
 use crate::catalogs::{self, CATALOG, ROOT_LABEL};
-use crate::charts::{CHART, Charts};
+use crate::charts::{CHART, Charts, Indexes};
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
 
@@ -113,7 +113,7 @@ pub(crate) async fn again(
     let from = artifact.from.as_deref().unwrap_or_default();
     let again = match (from.strip_prefix(CHART), from.strip_prefix(CATALOG)) {
         (Some(place), _) => {
-            let made = Charts { upstream, ctx }.again(place).await?;
+            let made = Charts { upstream, indexes: &Indexes::default(), ctx }.again(place).await?;
             chart(&made, artifact.clone(), upstream).await?
         }
         (_, Some(place)) => {

@@ -9,8 +9,8 @@ use std::process::Command;
 use crate::Result;
 use crate::process::output;
 
-/// The heading under which every verb's help lists the same.
-const GLOBAL_OPTIONS: &str = "Global options:";
+/// Headings under which each verb lists what is its own.
+const OWN: [&str; 3] = ["Arguments:", "Commands:", "Options:"];
 
 /// Every verb that the help shows, by its words without `airlift`, with its help. The first entry,
 /// without any word, is the program itself.
@@ -52,16 +52,22 @@ fn subcommands(help: &str) -> Vec<&str> {
 /// The reference as a page.
 pub(super) fn render(verbs: &Verbs) -> String {
     let mut page = String::from(
-        "# Command line reference\n\nWhat `airlift --help` and `airlift VERB --help` print, the global options, which every verb \
-         takes, only once. Written by `cargo xtask docs --write`.\n",
+        "# Command line reference\n\nWhat `airlift --help` and `airlift VERB --help` print, the options that a verb shares with \
+         those below it, such as the global ones, only once. Written by `cargo xtask docs --write`.\n",
     );
     for (words, help) in verbs {
         let name = [&["airlift".to_owned()], words.as_slice()].concat().join(" ");
-        let own =
-            if words.is_empty() { help.clone() } else { without_section(help, GLOBAL_OPTIONS) };
+        let above = words.split_last().map_or("", |(_, above)| &verbs[above]);
+        let own = shared(above).fold(help.clone(), |help, section| without_section(&help, section));
         write!(page, "\n## {name}\n\n```text\n{own}\n```\n").expect("a string takes everything");
     }
     page
+}
+
+/// The headings under which a help text lists what the verbs below it take as well.
+fn shared(help: &str) -> impl Iterator<Item = &str> {
+    let headings = help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' '));
+    headings.filter(|heading| !OWN.contains(heading))
 }
 
 /// Leaves out the lines from the heading `section` to the next one.
@@ -111,7 +117,7 @@ fn verb_misuse(arguments: &[&str], verbs: &Verbs) -> Option<String> {
         let longer = [verb.clone(), vec![(*word).to_owned()]].concat();
         if verbs.contains_key(&longer) {
             verb = longer;
-        } else if has_subcommands(&verb, verbs) && (place > 0 || arguments.first() == Some(word)) {
+        } else if needs_another(&verbs[&verb]) && (place > 0 || arguments.first() == Some(word)) {
             // Behind a global flag, the first word may be that flag's value.
             return Some(format!("`airlift {}` does not exist", longer.join(" ")));
         }
@@ -125,8 +131,9 @@ fn verb_misuse(arguments: &[&str], verbs: &Verbs) -> Option<String> {
     })
 }
 
-fn has_subcommands(verb: &[String], verbs: &Verbs) -> bool {
-    verbs.keys().any(|other| other.len() > verb.len() && other.starts_with(verb))
+/// Whether a verb is nothing without one of those below it, as its usage says.
+fn needs_another(help: &str) -> bool {
+    help.lines().any(|line| line.starts_with("Usage: ") && line.contains("<COMMAND>"))
 }
 
 /// Whether `help` names `flag` as a whole word.
@@ -161,8 +168,10 @@ Options:
         Verbs::from([
             entry(&[], HELP),
             entry(&["fetch"], "--store <DIR>\n--parallel <N>\n--help"),
-            entry(&["bundle"], "--help"),
+            entry(&["bundle"], "Usage: airlift bundle [OPTIONS] <COMMAND>\n--help"),
             entry(&["bundle", "create"], "--to <DIR>\n--help"),
+            entry(&["peer"], "Usage: airlift peer [DESTINATION] [COMMAND]\n--to\n\nOf all:\n  -c"),
+            entry(&["peer", "list"], "--some\n\nOf all:\n  -c"),
         ])
     }
 
@@ -186,6 +195,8 @@ Options:
             "airlift --store x fetch",
             "airlift --help",
             "airlift help bundle create",
+            "airlift peer -c file to",
+            "airlift peer list --some",
             "cargo run --release -- fetch",
             "cargo xtask test",
             "echo airlift nonsense",
@@ -211,8 +222,8 @@ Options:
     #[test]
     fn a_section_ends_where_the_next_begins() {
         let help = "Usage: x\n\nGlobal options:\n  --store\n\n      Where\n\nMore:\n  --to";
-        assert_eq!(without_section(help, GLOBAL_OPTIONS), "Usage: x\n\nMore:\n  --to");
-        assert_eq!(without_section(&help[..help.len() - 13], GLOBAL_OPTIONS), "Usage: x");
+        assert_eq!(without_section(help, "Global options:"), "Usage: x\n\nMore:\n  --to");
+        assert_eq!(without_section(&help[..help.len() - 13], "Global options:"), "Usage: x");
     }
 
     #[test]
@@ -221,8 +232,16 @@ Options:
         let headings: Vec<_> = page.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(
             headings,
-            ["## airlift", "## airlift bundle", "## airlift bundle create", "## airlift fetch"]
+            [
+                "## airlift",
+                "## airlift bundle",
+                "## airlift bundle create",
+                "## airlift fetch",
+                "## airlift peer",
+                "## airlift peer list"
+            ]
         );
+        assert!(page.contains("list\n\n```text\n--some\n```\n"), "what the one above has: {page}");
         assert!(page.contains("```text\n--to <DIR>\n--help\n```\n"), "{page}");
     }
 }

@@ -78,7 +78,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn of(err: &dyn airlift_spec::Explain) -> Self {
+    pub(crate) fn of(err: &dyn airlift_spec::Explain) -> Self {
         Self { class: err.class(), reason: airlift_spec::error::chain(&err), help: err.help() }
     }
 }

@@ -11,6 +11,7 @@ mod create;
 mod example;
 mod load;
 mod media;
+mod remove;
 mod tools;
 mod verify;
 mod world;

@@ -27,7 +27,14 @@ impl Head {
 impl Wanted {
     /// Whether a document of this head is certainly of no use.
     pub(super) fn skips(&self, head: &Head) -> bool {
-        let Self::Packages(wanted) = self else { return false };
+        let wanted = match self {
+            Self::All => return false,
+            Self::Outline => {
+                let schema = head.schema.as_deref();
+                return schema.is_some_and(|schema| !super::OUTLINE.contains(&schema));
+            }
+            Self::Packages(wanted) => wanted,
+        };
         let package = match head.schema.as_deref() {
             Some("olm.package") => &head.name,
             Some(_) => &head.package,

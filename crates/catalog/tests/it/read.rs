@@ -215,3 +215,20 @@ fn two_documents_for_one_thing_and_orphans_are_errors() {
     let outside = catalog(&[("a", "schema: olm.package\nname: ../x\n")]).unwrap_err();
     assert_eq!(outside, "a:1: `../x` cannot be the name of a package");
 }
+
+#[test]
+fn an_outline_has_packages_and_channels_and_no_bundles() {
+    let text = "---\nschema: olm.package\nname: a\ndefaultChannel: s\n---\nschema: olm.channel\npackage: a\nname: s\nentries:\n- name: a.v1\n---\nschema: olm.bundle\npackage: a\nname: a.v1\nimage: r/a@sha256:0\n";
+    let json = "{\"schema\": \"olm.package\", \"name\": \"b\"}\n{\"schema\": \"olm.bundle\", \"package\": \"b\", \"name\": \"b.v1\"}";
+    let read = |wanted| {
+        let mut reader = Reader::new(wanted);
+        reader.file("a.yaml", text.as_bytes());
+        reader.file("b.json", json.as_bytes());
+        reader.finish().unwrap()
+    };
+    let outline = read(Wanted::Outline);
+    assert_eq!(outline.packages.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert!(outline.packages["a"].channels.contains_key("s"));
+    assert_eq!(outline.bundles().count(), 0);
+    assert_eq!(read(Wanted::All).bundles().count(), 2);
+}

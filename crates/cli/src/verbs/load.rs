@@ -102,6 +102,7 @@ impl Loading {
         to: RegistryPlace,
         max_nested_paths: Option<usize>,
         request: PathBuf,
+        transfer: Transfer,
     ) -> Self {
         let flat = |most| Layout::Flat(u8::try_from(most).unwrap_or(u8::MAX));
         let layout = max_nested_paths.map_or(Layout::OcMirror, flat);
@@ -112,7 +113,7 @@ impl Loading {
             single_platform_tags: false,
             receipts: None,
             request,
-            transfer: Transfer::default(),
+            transfer,
         }
     }
 

@@ -1,25 +1,36 @@
 use std::path::{Path, PathBuf};
 
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Way,
-    cluster_resources, exit_code, mapping,
+    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Translation, Way,
+    cluster_resources, exit_code,
 };
+use airlift_registry::client::Client;
 use airlift_spec::{Failure, Finding, Lock, Stack};
-use airlift_upstream::resolve::{ResolveOptions, Upstream, discover};
+use airlift_upstream::resolve::{ResolveOptions, discover};
+use clap::Subcommand;
 use serde::Serialize;
 
 use super::bundle::create::{Making, create};
 use super::fetch::bring;
 use super::load::{Loading, load};
 use super::resolve::pin;
-use crate::app::{App, Exit, Side, read_text};
-use crate::args::Transfer;
+use crate::app::{App, Exit, LOCK, Side, read_text};
 use crate::error::CliError;
 use crate::failure::{FailedItem, FailureDocument, failed_items_text};
 use crate::files;
-use crate::output::{Report, counted, findings_text, joined};
-use crate::place::Source;
+use crate::output::{Report, counted, findings_text, has_errors, joined};
+use crate::place::{RegistryPlace, Source};
 use crate::sources::SourceArgs;
+use flags::Common;
+use plans::Children;
+use set::Set;
+
+mod delete;
+mod flags;
+mod list;
+mod plans;
+mod records;
+mod set;
 
 /// Names of the bundle and of the stack that an image set becomes.
 const NAME: &str = "mirror";
@@ -30,76 +41,71 @@ const NAME: &str = "mirror";
 /// `--workspace file://DIR` it goes straight there. With `--dry-run` it writes which image would go where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    common: Common,
     /// `file://DIR` or `docker://REGISTRY[/NAMESPACE]`
     #[arg(value_name = "DESTINATION")]
-    destination: String,
-    /// The `ImageSetConfiguration`
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<String>,
+    destination: Option<String>,
     /// `file://DIR` with the volumes that were carried over
     #[arg(long, value_name = "DIR")]
     from: Option<String>,
-    /// `file://DIR` for what is written on the way straight to a registry
-    #[arg(long, value_name = "DIR")]
-    workspace: Option<String>,
     /// Write which image would go where, and stop
     #[arg(long)]
     dry_run: bool,
+    /// The same, with every platform of each image
+    #[arg(long, conflicts_with = "dry_run")]
+    dry_run_manifest_lists: bool,
     /// The most parts that a repository may have in the registry
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_nested_paths: usize,
-    /// Folder for the store
-    #[arg(long, value_name = "DIR")]
-    cache_dir: Option<String>,
-    /// Port of oc-mirror's cache, which its names of images have
-    #[arg(short, long, default_value_t = 55000)]
-    port: u16,
-    /// Images at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    parallel_images: u32,
     #[command(flatten)]
     accepted: Accepted,
+}
+
+/// What oc-mirror does beside mirroring.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Delete(delete::Args),
+    List(list::Args),
+    /// Say which version this is
+    Version,
 }
 
 /// What scripts give, and what does nothing here.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of oc-mirror")]
 struct Accepted {
-    /// The version whose rules are kept to, which is always 2
-    #[arg(long)]
-    v2: bool,
-    /// Refused: version 1 is gone
-    #[arg(long, conflicts_with = "v2")]
-    v1: bool,
     /// Checked, and else without effect
     #[arg(long, value_name = "yyyy-MM-dd", hide = true)]
     since: Option<String>,
-    /// Checked, and else without effect: see `-v`
-    #[arg(long, default_value = "info", hide = true)]
-    log_level: String,
-    /// Checked, and else without effect
-    #[arg(long, default_value_t = 5, hide = true)]
-    parallel_layers: u32,
     /// Without effect: silence ends a transfer, not its length
     #[arg(long, hide = true)]
     image_timeout: Option<String>,
-    /// Without effect: what can be tried again is
-    #[arg(long, hide = true)]
-    retry_times: Option<u32>,
-    /// Without effect
-    #[arg(long, hide = true)]
-    retry_delay: Option<String>,
     /// Without effect: volumes are never larger than asked for
     #[arg(long, hide = true)]
     strict_archive: bool,
-    /// Without effect: signatures travel with what they sign
+    /// Without effect, which is said: signatures travel with what they sign
     #[arg(long, hide = true)]
     remove_signatures: bool,
+    /// Without effect, which is said: digests and bundles are checked, by no policy
+    #[arg(long, hide = true)]
+    secure_policy: bool,
+    /// Without effect
+    #[arg(long, value_name = "DIR", hide = true)]
+    rootless_storage_path: Option<PathBuf>,
+    /// Without effect
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+    /// Without effect
+    #[arg(short, long, hide = true)]
+    force: bool,
 }
 
 /// What it came to, in oc-mirror's bits: any of its failures is no reason for the shell to think of another.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
-    match Box::pin(mirror(&args, app)).await {
+    match Box::pin(dispatch(&args, app)).await {
         Ok(exit) => Ok(exit),
         Err(failure) => {
             app.progress.finish();
@@ -109,52 +115,82 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     }
 }
 
-async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
-    if args.accepted.v1 {
-        return Err(CliError::usage("version 1 of oc-mirror is gone; use `--v2`").into());
+async fn dispatch(args: &Args, app: &App) -> Result<Exit, Failure> {
+    args.common.check(app)?;
+    match &args.verb {
+        None => mirror(args, app).await,
+        Some(Verb::Delete(delete)) => delete::run(delete, &args.common, app).await,
+        Some(Verb::List(list)) => list::run(list, &args.common, app).await,
+        Some(Verb::Version) => {
+            app.print(&Version { version: airlift_spec::VERSION, stands_in_for: "oc-mirror v2" })?;
+            Ok(Exit::Success)
+        }
     }
-    let way = args.arguments().way()?;
-    let config = args.config.clone().unwrap_or_default();
-    let set = read_set(Path::new(&config))?;
-    let stack = translated(&set)?;
-    let run = Run { args, app, way, set, stack, config: PathBuf::from(config) };
+}
+
+async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
+    args.accepted.say(app);
+    let way = args.arguments(app).way()?;
+    let config = PathBuf::from(args.common.config.clone().unwrap_or_default());
+    let set = read_set(&config, Purpose::Mirror)?;
+    let run = Run { args, app, way, set, config };
     match run.way.mode {
         Mode::DiskToMirror => run.on_the_far_side().await,
-        _ if args.dry_run => run.dry().await,
+        _ if args.is_dry() => run.dry().await,
         _ => run.bring().await,
     }
 }
 
-/// Reads an image set, and says what its writer may expect in vain.
-fn read_set(path: &Path) -> Result<ImageSet, Failure> {
+/// Reads an image set for what it is to be used for.
+fn read_set(path: &Path, purpose: Purpose) -> Result<ImageSet, Failure> {
     let in_file = CliError::in_file(path);
     let text = read_text("configuration", path)?;
-    Ok(ImageSet::parse(&text).map_err(|err| in_file(err.into()))?)
+    let set = ImageSet::parse(&text).map_err(|err| in_file(err.into()))?;
+    if set.purpose == purpose {
+        return Ok(set);
+    }
+    let (kind, verb) = match set.purpose {
+        Purpose::Delete => ("DeleteImageSetConfiguration", "oc-mirror delete --generate"),
+        Purpose::Mirror => ("ImageSetConfiguration", "oc-mirror"),
+    };
+    Err(CliError::File {
+        path: path.to_owned(),
+        line: None,
+        message: format!("it is of kind `{kind}`"),
+        help: Some(format!("give it to `airlift {verb}`")),
+    }
+    .into())
 }
 
 /// The stack that an image set is, where `text` is one.
 pub(crate) fn as_stack(text: &str) -> Option<Result<Stack, Failure>> {
     let is_set = text.lines().any(|line| line.trim_end() == "kind: ImageSetConfiguration");
-    is_set.then(|| translated(&ImageSet::parse(text)?))
+    is_set.then(|| stack_alone(&ImageSet::parse(text)?))
 }
 
-/// The stack that a set is. What cannot be carried yet is refused, never left out.
-fn translated(set: &ImageSet) -> Result<Stack, Failure> {
+/// The stack that a set is without asking anybody.
+fn stack_alone(set: &ImageSet) -> Result<Stack, Failure> {
+    let translation = translated(set)?;
+    match translation.whole_repositories.first() {
+        None => Ok(translation.stack),
+        Some(repository) => Err(CliError::Refused {
+            message: format!(
+                "`{}` names no charts, so that only its index says which",
+                repository.name
+            ),
+            help: Some("list them under `charts:`, or use `airlift oc-mirror`".to_owned()),
+        }
+        .into()),
+    }
+}
+
+/// What a set is in our words. What cannot be carried yet is refused, never left out.
+fn translated(set: &ImageSet) -> Result<Translation, Failure> {
     let releases = &set.platform;
     if releases.graph || !releases.channels.is_empty() || releases.release.is_some() {
         return Err(not_yet("`platform:`, OpenShift releases,"));
     }
-    if set.purpose == Purpose::Delete {
-        return Err(not_yet("a `DeleteImageSetConfiguration`"));
-    }
-    let translation = set.translate(NAME)?;
-    if let Some(repository) = translation.whole_repositories.first() {
-        return Err(not_yet(&format!(
-            "a Helm repository without `charts:`, `{}`,",
-            repository.name
-        )));
-    }
-    Ok(translation.stack)
+    Ok(set.translate(NAME)?)
 }
 
 fn not_yet(what: &str) -> Failure {
@@ -170,43 +206,52 @@ struct Run<'a> {
     app: &'a App,
     way: Way,
     set: ImageSet,
-    stack: Stack,
     config: PathBuf,
 }
 
 impl Run<'_> {
     async fn dry(&self) -> Result<Exit, Failure> {
-        let upstream = self.upstream()?;
-        let found =
-            discover(&self.stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
+        let upstream = self.set().upstream()?;
+        let stack = self.set().stack(&upstream).await?;
+        let found = discover(&stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
         let (copies, mut findings) = self.copies(&found.lock);
-        findings.extend(found.lock.findings);
+        findings.extend(found.lock.findings.iter().cloned());
         let failures = found.failures.iter();
         let failures: Vec<_> =
             failures.map(|failed| FailedItem::of(&failed.reference, &failed.error)).collect();
-        self.write_mapping(&copies)?;
-        if self.way.mode == Mode::MirrorToMirror {
-            self.write_resources(&copies)?;
+        let children = if self.args.dry_run_manifest_lists {
+            plans::children_upstream(&copies, &upstream.client, self.app).await?
+        } else {
+            Children::new()
+        };
+        self.write_mapping(&copies, &children)?;
+        match self.way.mode {
+            Mode::MirrorToMirror => self.write_resources(&copies)?,
+            _ => plans::write_missing(&self.way.workspace, &copies, &found.lock, &upstream.store)?,
         }
-        self.end(findings, failures, copies.len())
+        self.end(findings, failures, &copies)
     }
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
     async fn bring(&self) -> Result<Exit, Failure> {
-        let upstream = self.upstream()?;
+        let upstream = self.set().upstream()?;
+        let stack = self.set().stack(&upstream).await?;
         let options = ResolveOptions::default();
-        let lock = self.way.workspace.root().join("airlift.lock");
-        let (lock, resolved) =
-            pin(&self.stack, &lock, &upstream, &options, false, self.app).await?;
+        let lock = self.way.workspace.root().join(LOCK);
+        let (lock, resolved) = pin(&stack, &lock, &upstream, &options, false, self.app).await?;
         self.app.say(resolved.to_text());
-        let transfer = Transfer::default();
-        let fetched = bring(&lock, &upstream, &transfer, self.app).await?;
-        self.app.say(fetched.to_text());
         let (copies, mut findings) = self.copies(&lock);
         findings.extend(lock.findings.iter().cloned());
-        if resolved.exit() != Exit::Success || fetched.exit() != Exit::Success {
-            return self.end(findings, resolved.into_failures(), copies.len());
+        if resolved.exit() != Exit::Success {
+            return self.end(findings, resolved.into_failures(), &copies);
         }
+        let transfer = self.args.common.transfer();
+        let fetched = bring(&lock, &upstream, &transfer, self.app).await?;
+        self.app.say(fetched.to_text());
+        if fetched.exit() != Exit::Success {
+            return self.end(findings, fetched.failures, &copies);
+        }
+        records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
         if self.way.mode == Mode::MirrorToDisk {
             let making = Making::of_image_set(&self.way.root, self.set.archive_size_gib, NAME);
             let made = create(making, vec![lock], upstream.store, false, self.app).await?;
@@ -219,50 +264,59 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
+        // What cannot be carried yet is refused on this side, too, and not left out.
+        translated(&self.set)?;
         let source = Source::Volumes(self.way.root.clone());
-        let client = self.app.connect(Side::Far, &Transfer::default())?;
-        let sources = SourceArgs::of(source.clone()).open(&client, self.app).await?;
+        let sources = SourceArgs::of(source.clone()).open(&self.far_client()?, self.app).await?;
         let mut copies = Vec::new();
         for lock in sources.locks() {
             copies.extend(self.copies(lock).0);
         }
-        if self.args.dry_run {
-            self.write_mapping(&copies)?;
+        if self.args.is_dry() {
+            let children = if self.args.dry_run_manifest_lists {
+                plans::children_of(sources.locks(), &copies)
+            } else {
+                Children::new()
+            };
+            self.write_mapping(&copies, &children)?;
             self.write_resources(&copies)?;
-            return self.end(Vec::new(), Vec::new(), copies.len());
+            return self.end(Vec::new(), Vec::new(), &copies);
         }
         self.load(source, &copies).await
     }
 
     async fn load(&self, source: Source, copies: &[Copy]) -> Result<Exit, Failure> {
-        let registry = self.way.registry.as_deref().unwrap_or_default();
-        let place = registry.parse().map_err(|err| CliError::usage(format!("{err}")))?;
         let request = self.way.workspace.root().join("missing.airlift.yaml");
-        let loading = Loading::of_image_set(place, self.args.nested_paths(), request);
-        let client = self.app.connect(Side::Far, loading.transfer())?;
+        let transfer = self.args.common.transfer();
+        let loading =
+            Loading::of_image_set(self.far()?, self.args.nested_paths(), request, transfer);
+        let client = self.far_client()?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;
         self.write_resources(copies)?;
         Ok(if exit == Exit::Success { exit } else { Exit::Peer(GENERIC) })
     }
 
-    fn upstream(&self) -> Result<Upstream, Failure> {
-        let store = match &self.args.cache_dir {
-            Some(folder) => airlift_store::Store::create(&Path::new(folder).join("airlift"))?,
-            None => self.app.create_store()?,
-        };
-        Ok(Upstream {
-            client: self.app.connect(Side::Near, &Transfer::default())?,
-            store,
-            base: super::fetch::folder_of(&self.config),
-            programs: self.app.environment.programs(),
-        })
+    fn far(&self) -> Result<RegistryPlace, CliError> {
+        let registry = self.way.registry.as_deref().unwrap_or_default();
+        registry.parse().map_err(|err| CliError::usage(format!("{err}")))
+    }
+
+    fn far_client(&self) -> Result<Client, Failure> {
+        let (common, host) = (&self.args.common, self.far()?.host);
+        let reach = common.reach(Side::Far, &[host].into())?;
+        self.app.connect_by(Side::Far, &common.transfer(), &reach)
+    }
+
+    fn set(&self) -> Set<'_> {
+        let (common, app) = (&self.args.common, self.app);
+        Set { common, app, config: &self.config, content: &self.set }
     }
 
     fn routes(&self) -> Routes {
         Routes {
             mode: self.way.mode,
-            cache: format!("localhost:{}", self.args.port),
+            cache: self.set().cache(),
             registry: self.way.registry.clone().unwrap_or_default(),
             max_nested_paths: self.args.nested_paths(),
         }
@@ -273,8 +327,16 @@ impl Run<'_> {
         self.set.copies(&self.set.items(lock), &self.routes())
     }
 
-    fn write_mapping(&self, copies: &[Copy]) -> Result<(), Failure> {
-        write(&self.way.workspace.mapping(), &mapping(copies))
+    /// Which image would go where, in a folder that is made anew.
+    fn write_mapping(&self, copies: &[Copy], children: &Children) -> Result<(), Failure> {
+        let folder = self.way.workspace.dry_run();
+        match fs_err::remove_dir_all(&folder) {
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+                return Err(CliError::Write { what: "the working folder", source: err }.into());
+            }
+            _ => {}
+        }
+        write(&self.way.workspace.mapping(), &plans::mapping(copies, children))
     }
 
     fn write_resources(&self, copies: &[Copy]) -> Result<(), Failure> {
@@ -306,30 +368,42 @@ impl Run<'_> {
         &self,
         mut findings: Vec<Finding>,
         failures: Vec<FailedItem>,
-        images: usize,
+        copies: &[Copy],
     ) -> Result<Exit, Failure> {
         findings.extend(self.set.warnings.iter().cloned());
-        let kinds: Vec<Kind> = failures.iter().map(|failed| kind_of(&failed.item)).collect();
+        let kinds: Vec<Kind> =
+            failures.iter().flat_map(|failed| kinds_of(&failed.item, copies)).collect();
+        let exit = match (kinds.is_empty(), has_errors(&findings)) {
+            (false, _) => Exit::Peer(exit_code(kinds)),
+            (true, true) => Exit::Peer(GENERIC),
+            (true, false) => Exit::Success,
+        };
+        let errors = records::write_errors(&self.way.workspace, &failures)?;
         let workspace = self.way.workspace.root().to_owned();
-        let done = Done { images: images as u64, workspace, findings, failures };
-        self.app.print(&done)?;
-        Ok(if kinds.is_empty() { Exit::Success } else { Exit::Peer(exit_code(kinds)) })
+        let images = copies.len() as u64;
+        self.app.print(&Done { images, workspace, errors, findings, failures })?;
+        Ok(exit)
     }
 }
 
 impl Args {
-    fn arguments(&self) -> Arguments {
+    fn is_dry(&self) -> bool {
+        self.dry_run || self.dry_run_manifest_lists
+    }
+
+    fn arguments(&self, app: &App) -> Arguments {
+        let common = &self.common;
         Arguments {
-            config: self.config.clone(),
-            destination: self.destination.clone(),
+            config: common.config.clone(),
+            destination: self.destination.clone().unwrap_or_default(),
             from: self.from.clone(),
-            workspace: self.workspace.clone(),
+            workspace: common.workspace.clone(),
             since: self.accepted.since.clone(),
-            cache_dir: self.cache_dir.clone(),
-            cache_variable: None,
-            log_level: self.accepted.log_level.clone(),
-            parallel_images: self.parallel_images,
-            parallel_layers: self.accepted.parallel_layers,
+            cache_dir: common.cache_dir.clone(),
+            cache_variable: app.environment.oc_mirror_cache(),
+            log_level: common.log_level.clone(),
+            parallel_images: common.images(),
+            parallel_layers: common.layers(),
             max_nested_paths: self.nested_paths(),
         }
     }
@@ -339,13 +413,28 @@ impl Args {
     }
 }
 
-/// What kind of image failed, by the key of its source or its name.
-fn kind_of(failed: &str) -> Kind {
-    match failed.split_once(": ") {
-        Some(("catalog", _)) => Kind::Catalog,
-        Some(("chart", _)) => Kind::Helm,
-        _ => Kind::Additional,
+impl Accepted {
+    /// Says of what somebody may count on that it does nothing.
+    fn say(&self, app: &App) {
+        if self.remove_signatures {
+            flags::warn(app, "--remove-signatures", "signatures travel with what they sign");
+        }
+        if self.secure_policy {
+            flags::warn(app, "--secure-policy", flags::NO_POLICY);
+        }
     }
+}
+
+/// What kinds of image failed, by the key of a source, or by a name and what that was to be.
+fn kinds_of(failed: &str, copies: &[Copy]) -> Vec<Kind> {
+    match failed.split_once(": ") {
+        Some(("catalog", _)) => return vec![Kind::Catalog],
+        Some(("chart", _)) => return vec![Kind::Helm],
+        _ => {}
+    }
+    let is_it = |copy: &&Copy| plans::reference(copy).is_some_and(|it| it.to_string() == failed);
+    let kinds: Vec<Kind> = copies.iter().filter(is_it).map(|copy| copy.kind).collect();
+    if kinds.is_empty() { vec![Kind::Additional] } else { kinds }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -361,6 +450,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 struct Done {
     images: u64,
     workspace: PathBuf,
+    /// The file that lists what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<PathBuf>,
     findings: Vec<Finding>,
     failures: Vec<FailedItem>,
 }
@@ -371,7 +463,22 @@ impl Report for Done {
         joined([
             Some(findings_text(&self.findings)),
             failed_items_text(&self.failures),
+            self.errors.as_ref().map(|file| format!("what failed is listed in {}", file.display())),
             Some(format!("{images}, see {}", self.workspace.display())),
         ])
+    }
+}
+
+/// Which version stands in for which tool.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    version: &'static str,
+    stands_in_for: &'static str,
+}
+
+impl Report for Version {
+    fn to_text(&self) -> String {
+        format!("airlift {}, in the place of {}", self.version, self.stands_in_for)
     }
 }

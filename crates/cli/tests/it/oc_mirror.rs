@@ -1,8 +1,14 @@
 //! Standing in for oc-mirror: its configurations, its ways, its files.
 
+use airlift_testkit::tools::Ran;
 use airlift_testkit::{FakeRegistry, World, samples};
 
 use crate::world::{airlift, document, succeed, trust_own_key, upstream, world};
+
+mod delete;
+mod files;
+mod flags;
+mod list;
 
 const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
@@ -33,6 +39,23 @@ fn world_with_set(registry: &FakeRegistry) -> World {
     );
     world.write("isc.yaml", text).unwrap();
     world
+}
+
+/// Runs what `args` and `more` say together, without progress.
+fn run(world: &World, args: &[&str], more: &[&str]) -> Ran {
+    world.run(args.iter().chain(more).chain(&["--progress", "none"])).unwrap()
+}
+
+/// The same, where anything but success is a mistake of the test.
+fn well(world: &World, args: &[&str], more: &[&str]) -> String {
+    let ran = run(world, args, more);
+    assert!(ran.is_success(), "{args:?} {more:?}\n{ran}");
+    ran.stdout
+}
+
+/// A file of the world, as text.
+fn text(world: &World, path: &str) -> String {
+    String::from_utf8(world.read(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -100,8 +123,6 @@ fn what_cannot_be_carried_yet_is_refused_and_not_left_out() {
         ran.stderr
     };
     assert!(set("  platform: {channels: [{name: stable-4.20}]}\n").contains("OpenShift releases"));
-    let whole = set("  helm: {repositories: [{name: all, url: 'https://charts.example'}]}\n");
-    assert!(whole.contains("a Helm repository without `charts:`"), "{whole}");
 }
 
 #[test]
@@ -111,4 +132,30 @@ fn an_image_set_is_a_stack_for_every_verb() {
     let resolved = document(&world, ["resolve", "-f", "isc.yaml"]);
     assert_eq!(resolved["stack"], "mirror", "{resolved:#}");
     assert_eq!(resolved["artifacts"], 4, "{resolved:#}");
+}
+
+#[test]
+fn a_mirror_of_the_far_registry_says_nothing_about_what_that_has() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let (far, mirror) = (FakeRegistry::start(), FakeRegistry::start());
+    for (repository, tag) in [("team/app", "v1"), ("team/multi", "v2")] {
+        let platforms = ["linux/amd64", "linux/arm64"];
+        let image = match tag {
+            "v1" => samples::image(1, &[10_000, 200]),
+            _ => samples::index(2, &platforms, 3_000),
+        };
+        mirror.put(repository, tag, &image);
+    }
+    let (location, instead) = (far.host(), mirror.host());
+    let text = format!(
+        "[[registry]]\nlocation = \"{location}\"\n[[registry.mirror]]\nlocation = \"{instead}\"\n"
+    );
+    let folder = world.home().join("config/containers");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("registries.conf"), text).unwrap();
+    let to = format!("docker://{location}");
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws"], &[&to, "--v2"]);
+    assert!(far.tags("team/app").contains_key("v1"), "{}", far.transcript());
+    assert!(mirror.requests().is_empty(), "{}", mirror.transcript());
 }

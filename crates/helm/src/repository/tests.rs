@@ -110,3 +110,12 @@ fn what_is_written_can_be_read() {
 fn an_index_of_nothing_is_one() {
     assert!(entries(index(&[]).as_bytes(), "i").unwrap().is_empty());
 }
+
+#[test]
+fn an_index_says_all_that_it_has() {
+    let all = Listing::all(INDEX.as_bytes(), "https://h/index.yaml").unwrap();
+    let versions = |listing: &Listing| listing.entries.len();
+    let said: Vec<_> = all.iter().map(|it| (it.name(), versions(it), it.ignored.len())).collect();
+    assert_eq!(said, [("gpu-operator", 4, 1), ("other", 1, 0)]);
+    assert!(Listing::all(b"[]", "https://h/index.yaml").is_err());
+}

@@ -23,7 +23,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tls,
-    /// TLS without looking at the certificate: only where `registries.conf` says `insecure`.
+    /// TLS without looking at the certificate: only where `registries.conf`, or the user for the whole run, says so.
     Unverified,
     Plain,
 }

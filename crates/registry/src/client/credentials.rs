@@ -52,6 +52,7 @@ impl Credential {
 /// What the user's files say, most specific first.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials {
+    given: File,
     auth_json: File,
     docker_config: File,
     helper_dirs: Vec<PathBuf>,
@@ -104,6 +105,7 @@ impl Credentials {
             None => Ok(File::default()),
         };
         Ok(Self {
+            given: read(&options.given_auth, "the credentials of this run")?,
             auth_json: read(&options.auth_json, "auth.json")?,
             docker_config: read(&options.docker_config, "docker's config.json")?,
             helper_dirs: options.helper_dirs.clone(),
@@ -118,7 +120,7 @@ impl Credentials {
         host: &str,
         path: &str,
     ) -> Result<Option<Credential>, ClientError> {
-        for file in [&self.auth_json, &self.docker_config] {
+        for file in [&self.given, &self.auth_json, &self.docker_config] {
             if let Some((helper, is_for_host)) = file.helper(host) {
                 match self.ask_once(helper, host).await {
                     Ok(Some(found)) => return Ok(Some(found)),

@@ -18,10 +18,14 @@ pub struct ClientOptions {
     pub stall_timeout: Duration,
     /// Bytes a second over all connections together, both directions.
     pub limit_rate: Option<u64>,
+    /// Whether certificates are looked at. Where they are not, plain HTTP is spoken as well, to whom speaks no other.
+    pub verifies_tls: bool,
     /// Hosts (with their port, if any) that are spoken to in plain HTTP. Loopback needs no mention.
     pub plain_http: BTreeSet<String>,
     /// Where `Location`s of unfinished uploads are kept; without it they resume within this process only.
     pub state: Option<PathBuf>,
+    /// Credentials of this run alone, in the form of an `auth.json`. Asked before all others.
+    pub given_auth: Option<Secret<String>>,
     /// The text of containers' `auth.json`. Asked before `docker_config`.
     pub auth_json: Option<Secret<String>>,
     /// The text of docker's `config.json`.
@@ -92,8 +96,10 @@ impl Default for ClientOptions {
             attempts: NonZeroUsize::new(6).expect("6 is not zero"),
             stall_timeout: Duration::from_secs(30),
             limit_rate: None,
+            verifies_tls: true,
             plain_http: BTreeSet::new(),
             state: None,
+            given_auth: None,
             auth_json: None,
             docker_config: None,
             helper_dirs: Vec::new(),

@@ -27,10 +27,9 @@ pub(super) async fn find(
     finder: &Finder,
     stack: &Stack,
     knowledge: &Knowledge,
-    upstream: &Upstream,
-    ctx: &Ctx,
+    charts: Charts<'_>,
 ) -> Result<Discovery, UpstreamError> {
-    let charts = Charts { upstream, ctx };
+    let Charts { upstream, ctx, .. } = charts;
     let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
     let chart = got.chart;
     let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());

@@ -1,4 +1,7 @@
+use std::num::NonZeroUsize;
+
 use airlift_bundle::receipt;
+use airlift_bundle::remove::{RemoveOptions, Removed, Wish, remove};
 use airlift_spec::{Class, Explain as _};
 use airlift_testkit::samples;
 
@@ -71,4 +74,25 @@ async fn a_state_whose_bytes_are_gone_counts_as_none() {
     assert_eq!(world.receipt("demo").await, None);
     world.load_all().await;
     assert!(world.receipt("demo").await.is_some());
+}
+
+#[tokio::test]
+async fn what_one_stack_brought_is_not_removed_for_another() {
+    let mut world = World::new();
+    world.pin("demo", "quay.io/org/app:1", &samples::image(1, &[1000]));
+    world.load_all().await;
+    let repository = "mirror/quay.io/org/app".to_owned();
+    let wish = Wish { repository, tag: Some("1".to_owned()), digest: None };
+    let removed = async |stack: &str| {
+        let (parallel, stack) = (NonZeroUsize::MIN, stack.to_owned());
+        let options = RemoveOptions { parallel, dry_run: false, stack };
+        let wishes = std::slice::from_ref(&wish);
+        let removals = remove(wishes, &world.target(), &options, &world.ctx).await.unwrap();
+        removals[0].result.clone()
+    };
+    let why = "stack `demo` has the tag, too".to_owned();
+    assert_eq!(removed("other").await, Removed::Kept { why, untagged: false });
+    assert!(world.tag_there("quay.io/org/app", "1").is_some());
+    assert_eq!(removed("demo").await, Removed::Deleted);
+    assert!(world.tag_there("quay.io/org/app", "1").is_none());
 }

@@ -336,3 +336,30 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+#[tokio::test]
+async fn credentials_of_one_run_go_before_those_of_files() {
+    let registry = with_auth(Auth::Basic(jane()));
+    registry.put("team/app", "v1", &samples::image(1, &[1000]));
+    let wrong = auth_json(&registry.host(), &password("jane", "wrong"));
+    let described = async |options: ClientOptions| {
+        let client = Client::new(options).unwrap();
+        client.describe(&repository(&registry), "v1", &Ctx::default()).await
+    };
+    let given = as_jane(&registry).auth_json;
+    let both = ClientOptions { given_auth: given, auth_json: Some(wrong.clone()), ..options() };
+    assert!(described(both).await.unwrap().is_some());
+    let both = ClientOptions { given_auth: Some(wrong), ..as_jane(&registry) };
+    assert_eq!(described(both).await.unwrap_err().class(), Class::Access);
+}
+
+#[tokio::test]
+async fn any_certificate_will_do_where_none_is_looked_at() {
+    let registry = FakeRegistry::with(FakeOptions { tls: Tls::On, ..FakeOptions::default() });
+    registry.put("team/app", "v1", &samples::image(1, &[1000]));
+    for verifies_tls in [true, false] {
+        let client = Client::new(ClientOptions { verifies_tls, ..options() }).unwrap();
+        let found = client.describe(&repository(&registry), "v1", &Ctx::default()).await;
+        assert_eq!(found.is_err(), verifies_tls, "{found:?}");
+    }
+}
