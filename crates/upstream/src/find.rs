@@ -23,6 +23,7 @@ use crate::{ArtifactFailure, UpstreamError, blocking};
 mod catalog;
 mod chart;
 mod manifests;
+mod release;
 
 /// What one source found.
 #[derive(Debug, Default)]
@@ -112,6 +113,9 @@ impl Run<'_> {
             FinderKind::Chart(wanted) => {
                 chart::find(wanted, finder, self.stack, self.upstream, self.ctx).await
             }
+            FinderKind::Release(wanted) => {
+                release::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+            }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
         self.done(finder, found)
@@ -184,8 +188,12 @@ impl Run<'_> {
         // What kustomize takes from elsewhere is no part of the source's digest, so that it is built each time.
         let is_built =
             paths(finder).iter().any(|path| is_kustomization(&self.upstream.base.join(path)));
+        // What was taken without a signature once is not taken so for ever.
+        let is_trusted = self.upstream.releases.trust_without_signature
+            || release::are_signed(before.artifacts.iter(), &key);
         !moves
             && !is_built
+            && is_trusted
             && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
     }
@@ -209,7 +217,10 @@ impl Run<'_> {
                 let platforms = finder.platforms(self.stack).clone();
                 let want = Want::image(artifact.reference.clone(), platforms);
                 let (name, version) = (artifact.name.clone(), artifact.version.clone());
-                Some(Want { kind: artifact.kind, name, version, because, ..want })
+                let (mirrored_as, signature) =
+                    (artifact.mirrored_as.clone(), artifact.signature.clone());
+                let (kind, because) = (artifact.kind, because);
+                Some(Want { kind, name, version, because, mirrored_as, signature, ..want })
             })
             .collect();
         let said = before.findings.iter();
@@ -263,6 +274,7 @@ fn is_elsewhere(finder: &Finder) -> bool {
         FinderKind::Catalog(CatalogSource { place, .. }) => is_remote(place),
         FinderKind::Manifests(manifests) => is_remote(&manifests.place),
         FinderKind::Chart(chart) => !matches!(chart.place, ChartPlace::Path(_)),
+        FinderKind::Release(_) => true,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::inputs::readable_inputs;
 use crate::lint::lint;
 use crate::local::LocalImage;
 use crate::origin::Origin;
+use crate::releases::ReleasePlaces;
 use crate::want::{EXCLUDED, Want, wants};
 use crate::{ArtifactFailure, UpstreamError, blocking};
 
@@ -31,6 +32,8 @@ pub struct Upstream {
     pub base: PathBuf,
     /// Folders in which programs such as `helm` are looked for, as in `PATH`.
     pub programs: OsString,
+    /// Where releases are looked up.
+    pub releases: ReleasePlaces,
 }
 
 /// How [`resolve`] goes about it. The default moves no pin.

@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Way,
-    cluster_resources, exit_code, mapping,
+    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Signature, Way,
+    cluster_resources, exit_code, failed_kind, mapping,
 };
 use airlift_spec::{Failure, Finding, Lock, Stack};
+use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::{ResolveOptions, Upstream, discover};
 use serde::Serialize;
 
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// Images at once
     #[arg(long, value_name = "N", default_value_t = 4)]
     parallel_images: u32,
+    /// Take releases that no trusted key has signed, and say so
+    #[arg(long, hide = true)]
+    ignore_release_signature: bool,
     #[command(flatten)]
     accepted: Accepted,
 }
@@ -117,6 +121,13 @@ async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
     let config = args.config.clone().unwrap_or_default();
     let set = read_set(Path::new(&config))?;
     let stack = translated(&set)?;
+    if set.platform.is_wanted() && args.nested_paths().is_some() {
+        return Err(CliError::Refused {
+            message: "`--max-nested-paths` cannot be kept to for releases yet".to_owned(),
+            help: Some("mirror `platform:` by a configuration of its own, without it".to_owned()),
+        }
+        .into());
+    }
     let run = Run { args, app, way, set, stack, config: PathBuf::from(config) };
     match run.way.mode {
         Mode::DiskToMirror => run.on_the_far_side().await,
@@ -140,10 +151,6 @@ pub(crate) fn as_stack(text: &str) -> Option<Result<Stack, Failure>> {
 
 /// The stack that a set is. What cannot be carried yet is refused, never left out.
 fn translated(set: &ImageSet) -> Result<Stack, Failure> {
-    let releases = &set.platform;
-    if releases.graph || !releases.channels.is_empty() || releases.release.is_some() {
-        return Err(not_yet("`platform:`, OpenShift releases,"));
-    }
     if set.purpose == Purpose::Delete {
         return Err(not_yet("a `DeleteImageSetConfiguration`"));
     }
@@ -180,15 +187,16 @@ impl Run<'_> {
         let found =
             discover(&self.stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
         let (copies, mut findings) = self.copies(&found.lock);
-        findings.extend(found.lock.findings);
+        findings.extend(found.lock.findings.iter().cloned());
         let failures = found.failures.iter();
         let failures: Vec<_> =
             failures.map(|failed| FailedItem::of(&failed.reference, &failed.error)).collect();
         self.write_mapping(&copies)?;
         if self.way.mode == Mode::MirrorToMirror {
-            self.write_resources(&copies)?;
+            self.write_resources(&copies, std::slice::from_ref(&found.lock))?;
         }
-        self.end(findings, failures, copies.len())
+        let kinds = failed_kinds(&failures, &found.lock);
+        self.end(findings, failures, kinds, copies.len())
     }
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
@@ -199,13 +207,13 @@ impl Run<'_> {
         let (lock, resolved) =
             pin(&self.stack, &lock, &upstream, &options, false, self.app).await?;
         self.app.say(resolved.to_text());
-        let transfer = Transfer::default();
-        let fetched = bring(&lock, &upstream, &transfer, self.app).await?;
+        if resolved.exit() != Exit::Success {
+            return self.failed(resolved.into_failures(), &lock);
+        }
+        let fetched = bring(&lock, &upstream, &Transfer::default(), self.app).await?;
         self.app.say(fetched.to_text());
-        let (copies, mut findings) = self.copies(&lock);
-        findings.extend(lock.findings.iter().cloned());
-        if resolved.exit() != Exit::Success || fetched.exit() != Exit::Success {
-            return self.end(findings, resolved.into_failures(), copies.len());
+        if fetched.exit() != Exit::Success {
+            return self.failed(fetched.failures, &lock);
         }
         if self.way.mode == Mode::MirrorToDisk {
             let making = Making::of_image_set(&self.way.root, self.set.archive_size_gib, NAME);
@@ -213,8 +221,19 @@ impl Run<'_> {
             self.app.print(&made)?;
             return Ok(made.exit());
         }
+        let (copies, _) = self.copies(&lock);
         let store = Source::Store(upstream.store.root().to_owned());
         self.load(store, &copies).await
+    }
+
+    /// The end of a run that did not come to what it was for.
+    fn failed(&self, failures: Vec<FailedItem>, lock: &Lock) -> Result<Exit, Failure> {
+        let (copies, mut findings) = self.copies(lock);
+        findings.extend(lock.findings.iter().cloned());
+        let kinds = failed_kinds(&failures, lock);
+        let exit = self.end(findings, failures, kinds, copies.len())?;
+        // An error that is a finding alone is of no kind of content.
+        Ok(if exit == Exit::Success { Exit::Peer(GENERIC) } else { exit })
     }
 
     /// The far side: what was carried over goes into the registry.
@@ -228,8 +247,8 @@ impl Run<'_> {
         }
         if self.args.dry_run {
             self.write_mapping(&copies)?;
-            self.write_resources(&copies)?;
-            return self.end(Vec::new(), Vec::new(), copies.len());
+            self.write_resources(&copies, sources.locks())?;
+            return self.end(Vec::new(), Vec::new(), Vec::new(), copies.len());
         }
         self.load(source, &copies).await
     }
@@ -242,7 +261,7 @@ impl Run<'_> {
         let client = self.app.connect(Side::Far, loading.transfer())?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;
-        self.write_resources(copies)?;
+        self.write_resources(copies, sources.locks())?;
         Ok(if exit == Exit::Success { exit } else { Exit::Peer(GENERIC) })
     }
 
@@ -256,6 +275,11 @@ impl Run<'_> {
             store,
             base: super::fetch::folder_of(&self.config),
             programs: self.app.environment.programs(),
+            releases: ReleasePlaces {
+                trust_without_signature: self.args.ignore_release_signature,
+                answers: Some(self.way.workspace.graphs()),
+                ..self.app.environment.release_places()
+            },
         })
     }
 
@@ -274,27 +298,32 @@ impl Run<'_> {
     }
 
     fn write_mapping(&self, copies: &[Copy]) -> Result<(), Failure> {
-        write(&self.way.workspace.mapping(), &mapping(copies))
+        write(&self.way.workspace.mapping(), mapping(copies))
     }
 
-    fn write_resources(&self, copies: &[Copy]) -> Result<(), Failure> {
+    fn write_resources(&self, copies: &[Copy], locks: &[Lock]) -> Result<(), Failure> {
         let templates = self.set.operators.iter().filter_map(|operator| operator.template.clone());
         let read = |path: String| {
             let text = fs_err::read_to_string(&path).map_err(|err| err.to_string());
             (path, text)
         };
+        let signatures: Vec<_> = locks.iter().flat_map(Signature::of_lock).collect();
+        for (tag, signature) in &signatures {
+            let path = self.way.workspace.signature(tag, signature.release);
+            write(&path, &signature.bytes)?;
+        }
         let routes = self.routes();
         let mirrored = Mirrored {
             routes: &routes,
             copies,
             operators: &self.set.operators,
             templates: templates.map(read).collect(),
-            signatures: Vec::new(),
+            signatures: signatures.into_iter().map(|(_, signature)| signature).collect(),
         };
         let (resources, findings) = cluster_resources(&mirrored)?;
         let folder = self.way.workspace.cluster_resources();
         for file in resources {
-            write(&folder.join(file.name), &file.text)?;
+            write(&folder.join(file.name), file.text)?;
         }
         if !findings.is_empty() {
             self.app.say(findings_text(&findings));
@@ -306,10 +335,10 @@ impl Run<'_> {
         &self,
         mut findings: Vec<Finding>,
         failures: Vec<FailedItem>,
+        kinds: Vec<Kind>,
         images: usize,
     ) -> Result<Exit, Failure> {
         findings.extend(self.set.warnings.iter().cloned());
-        let kinds: Vec<Kind> = failures.iter().map(|failed| kind_of(&failed.item)).collect();
         let workspace = self.way.workspace.root().to_owned();
         let done = Done { images: images as u64, workspace, findings, failures };
         self.app.print(&done)?;
@@ -339,21 +368,16 @@ impl Args {
     }
 }
 
-/// What kind of image failed, by the key of its source or its name.
-fn kind_of(failed: &str) -> Kind {
-    match failed.split_once(": ") {
-        Some(("catalog", _)) => Kind::Catalog,
-        Some(("chart", _)) => Kind::Helm,
-        _ => Kind::Additional,
-    }
+fn failed_kinds(failures: &[FailedItem], lock: &Lock) -> Vec<Kind> {
+    failures.iter().map(|failed| failed_kind(&failed.item, lock)).collect()
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
     let failed = |source| CliError::Write { what: "the working folder", source };
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder).map_err(failed)?;
     }
-    Ok(files::replace(path, text.as_bytes()).map_err(failed)?)
+    Ok(files::replace(path, content.as_ref()).map_err(failed)?)
 }
 
 /// What a run came to.

@@ -9,5 +9,6 @@ mod local;
 mod near;
 mod oc_mirror;
 mod output;
+mod releases;
 mod signals;
 mod world;

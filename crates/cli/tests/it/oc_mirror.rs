@@ -99,7 +99,15 @@ fn what_cannot_be_carried_yet_is_refused_and_not_left_out() {
         assert_eq!(airlift(&world, ["resolve", "-f", "isc.yaml"]).code, Some(2));
         ran.stderr
     };
-    assert!(set("  platform: {channels: [{name: stable-4.20}]}\n").contains("OpenShift releases"));
+    world
+        .write(
+            "isc.yaml",
+            "kind: ImageSetConfiguration\nmirror: {platform: {channels: [{name: stable-4.20}]}}\n",
+        )
+        .unwrap();
+    let flat = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--max-nested-paths", "2"];
+    let ran = airlift(&world, flat);
+    assert!(ran.code == Some(1) && ran.stderr.contains("cannot be kept to for releases"), "{ran}");
     let whole = set("  helm: {repositories: [{name: all, url: 'https://charts.example'}]}\n");
     assert!(whole.contains("a Helm repository without `charts:`"), "{whole}");
 }

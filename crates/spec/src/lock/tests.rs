@@ -103,4 +103,26 @@ fn every_lock_ever_written_still_reads_and_prints_as_it_was() {
     let lock = Lock::parse(text.as_bytes()).unwrap();
     assert_eq!(lock.artifacts.len(), 3);
     assert_eq!(lock.to_text(), text);
+    let text = include_str!("../../../../fixtures/lock/v1/releases.lock");
+    let lock = Lock::parse(text.as_bytes()).unwrap();
+    assert_eq!(lock.artifacts.len(), 3);
+    assert_eq!(lock.to_text(), text);
+}
+
+#[test]
+fn a_lock_with_a_release_asks_for_a_reader_that_knows_its_names() {
+    let mut lock = lock();
+    lock.artifacts[0].mirrored_as =
+        ["airlift.local/openshift/release:1-cli".parse().unwrap()].into();
+    lock.artifacts[0].signature = b"signed".to_vec();
+    let text = lock.to_text();
+    assert!(text.contains("\"signature\": \"c2lnbmVk\""), "{text}");
+    let read = Lock::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.needs, ["releases"]);
+    assert_eq!(read.artifacts[0].signature, b"signed");
+    let names =
+        |layout| read.artifacts[0].placed_as(layout).map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(Layout::OcMirror), ["airlift.local/openshift/release:1-cli"]);
+    assert_eq!(names(Layout::Host), ["docker.io/library/a:1"]);
+    assert!(Lock::parse(text.replace("c2lnbmVk", "?").as_bytes()).is_err());
 }
