@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "airlift-scan",
             "airlift-helm",
             "airlift-catalog",
+            "airlift-oc-mirror",
             "airlift-store",
             "airlift-registry",
         ],

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use airlift_upstream::releases::ReleasePlaces;
+
 use crate::error::CliError;
 
 /// The environment as it was when airlift started.
@@ -44,6 +46,16 @@ impl Environment {
     /// Where programs such as `helm` are looked for.
     pub(crate) fn programs(&self) -> OsString {
         self.path("PATH").unwrap_or_default().into_os_string()
+    }
+
+    /// Where releases of OpenShift are looked up, by the variables that `oc-mirror` knows.
+    pub(crate) fn release_places(&self) -> ReleasePlaces {
+        ReleasePlaces {
+            graph: self.text("UPDATE_URL_OVERRIDE"),
+            signatures: self.text("OCP_SIGNATURE_URL"),
+            keys: self.path("OCP_SIGNATURE_VERIFICATION_PK"),
+            ..ReleasePlaces::default()
+        }
     }
 
     fn config_home(&self) -> Option<PathBuf> {

@@ -2,28 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_spec::lock::{self, Artifact};
+use airlift_spec::lock::{self, Artifact, Because};
 use airlift_spec::{Finding, Lock};
 
 use crate::config::{ImageSet, Operator};
 use crate::filter::filter_tag;
-use crate::mapping::{Copy, Filtered, Item, Routes};
-use crate::name::{ImageName, Transport};
+use crate::mapping::{Copy, Filtered, Item, Routes, release_tag};
+use crate::name::ImageName;
+use crate::release::component;
 
-/// What an artifact is to those that it brings.
-type Parents = BTreeMap<String, lock::Kind>;
+/// The artifacts that bring others, by their names.
+type Parents<'a> = BTreeMap<String, &'a Artifact>;
 
 impl ImageSet {
     /// The images of this set, by a lock of its [`translate`](Self::translate)d stack, pinned or not.
     ///
-    /// Releases are not among them; they are found by [`choose`](crate::choose). Charts stay where they are: the peer
-    /// brings none to a registry.
+    /// Charts stay where they are: the peer brings none to a registry.
     pub fn items(&self, lock: &Lock) -> Vec<Item> {
         let parents: Parents =
-            lock.artifacts.iter().map(|it| (it.reference.to_string(), it.kind)).collect();
+            lock.artifacts.iter().map(|it| (it.reference.to_string(), it)).collect();
         let found = lock.artifacts.iter().flat_map(|artifact| match artifact.kind {
             lock::Kind::Catalog => self.catalog(artifact).into_iter().collect(),
-            lock::Kind::Bundle => vec![Item::Bundle(name(artifact))],
+            lock::Kind::Bundle => vec![Item::Bundle(ImageName::from(&artifact.reference))],
+            lock::Kind::Release => vec![Item::Release(ImageName::from(&artifact.reference))],
+            lock::Kind::Graph => vec![Item::Graph],
             lock::Kind::Image => brought(artifact, &parents),
             _ => Vec::new(),
         });
@@ -57,35 +59,32 @@ impl ImageSet {
     }
 }
 
-/// An image in each part that it has: of an operator, of a chart.
+/// An image in each part that it has: of a release, of an operator, of a chart.
 fn brought(artifact: &Artifact, parents: &Parents) -> Vec<Item> {
-    let part = |parent: &String| match parents.get(parent) {
-        Some(lock::Kind::Bundle | lock::Kind::Catalog) => Some(Item::Related(name(artifact))),
-        Some(lock::Kind::Chart) => Some(Item::Helm(name(artifact))),
-        _ => None,
+    let part = |because: &Because| {
+        let parent = parents.get(&because.from)?;
+        match parent.kind {
+            lock::Kind::Bundle | lock::Kind::Catalog => {
+                Some(Item::Related(ImageName::from(&artifact.reference)))
+            }
+            lock::Kind::Chart => Some(Item::Helm(ImageName::from(&artifact.reference))),
+            lock::Kind::Release => Some(Item::ReleaseContent {
+                image: ImageName::from(&artifact.reference),
+                release: release_tag(&ImageName::from(&parent.reference)),
+                name: component(&because.path)?.to_owned(),
+            }),
+            _ => None,
+        }
     };
-    let parts: BTreeSet<Item> =
-        artifact.because.iter().filter_map(|because| part(&because.from)).collect();
+    let parts: BTreeSet<Item> = artifact.because.iter().filter_map(part).collect();
     parts.into_iter().collect()
-}
-
-/// The name as the lock has it, spelled out.
-fn name(artifact: &Artifact) -> ImageName {
-    let reference = &artifact.reference;
-    ImageName {
-        transport: Transport::Docker,
-        host: reference.host().to_owned(),
-        path: reference.path().to_owned(),
-        tag: reference.tag().map(str::to_owned),
-        digest: reference.digest(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mapping::{Kind, Mode};
-    use airlift_spec::lock::{Because, Evidence};
+    use airlift_spec::lock::Evidence;
 
     const SET: &str = "kind: ImageSetConfiguration
 mirror:

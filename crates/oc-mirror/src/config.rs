@@ -1,5 +1,6 @@
 //! The configuration: what an `ImageSetConfiguration` or a `DeleteImageSetConfiguration` asks for.
 
+use airlift_spec::stack::{self, Product};
 use airlift_spec::{Class, Explain, Finding, Platform};
 
 use crate::blocked::Blocked;
@@ -38,6 +39,7 @@ pub enum Purpose {
 /// Which OpenShift releases are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReleaseWish {
+    pub line: u64,
     /// Whether the image with the update graph is wanted.
     pub graph: bool,
     pub channels: Vec<ReleaseChannel>,
@@ -59,14 +61,6 @@ pub struct ReleaseChannel {
     pub max: Option<semver::Version>,
     pub shortest_path: bool,
     pub full: bool,
-}
-
-/// Whose releases a channel has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Product {
-    #[default]
-    Ocp,
-    Okd,
 }
 
 /// A catalog, and what of it is wanted.
@@ -184,6 +178,27 @@ impl ImageSet {
         }
         mistakes.sort_by_key(|mistake| mistake.line);
         Err(ConfigError { mistakes })
+    }
+}
+
+impl ReleaseChannel {
+    /// The channel as a stack has it.
+    pub fn wanted(&self) -> stack::ReleaseChannel {
+        stack::ReleaseChannel {
+            name: self.name.clone(),
+            product: self.product,
+            from: self.min.clone(),
+            to: self.max.clone(),
+            shortest_path: self.shortest_path,
+            full: self.full,
+        }
+    }
+}
+
+impl ReleaseWish {
+    /// Whether anything of it is to be mirrored.
+    pub fn is_wanted(&self) -> bool {
+        self.graph || self.release.is_some() || !self.channels.is_empty()
     }
 }
 

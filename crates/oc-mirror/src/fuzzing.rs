@@ -4,8 +4,8 @@ use std::path::Component;
 
 use crate::mapping::{Mode, Routes};
 use crate::{
-    Filtered, Graph, Graphs, ImageName, ImageSet, Item, Payload, Workspace, choose, filter_tag,
-    mapping, read_delete_list,
+    Filtered, Graph, Graphs, ImageName, ImageSet, Item, Keyring, Payload, ReleaseChannel,
+    Workspace, choose, filter_tag, mapping, read_delete_list,
 };
 
 const REGISTRY: &str = "reg.example/ns";
@@ -69,7 +69,8 @@ pub fn release(data: &[u8]) {
     );
     if let (Ok(graph), Ok(set)) = (Graph::parse(data), wish) {
         let graphs = Graphs::from([("c".to_owned(), graph)]);
-        let chosen = choose(&set.platform, "amd64", &graphs).map(|(releases, _)| releases);
+        let wanted: Vec<_> = set.platform.channels.iter().map(ReleaseChannel::wanted).collect();
+        let chosen = choose(&wanted, "amd64", &graphs).map(|(releases, _)| releases);
         for release in chosen.unwrap_or_default() {
             stays_within(&workspace.release_manifests(&release.image));
         }
@@ -80,6 +81,17 @@ pub fn release(data: &[u8]) {
     }
 }
 
+/// What signs a release, or a file of keys: nothing is signed by a key that has not signed it.
+pub fn release_signature(data: &[u8]) {
+    let release = airlift_spec::Digest::of(b"no signature is for this");
+    assert!(Keyring::red_hat().check(data, release).is_err());
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(keys) = Keyring::parse(text) {
+        assert!(keys.fingerprints().all(|it| it.len() == 40), "{keys:?}");
+        assert!(keys.fingerprints().count() <= data.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use airlift_fuzzkit::check;
@@ -87,6 +99,11 @@ mod tests {
     #[test]
     fn any_configuration_is_read_or_refused() {
         check("image_set", super::image_set);
+    }
+
+    #[test]
+    fn any_signature_or_key_is_read_or_refused() {
+        check("release_signature", super::release_signature);
     }
 
     #[test]

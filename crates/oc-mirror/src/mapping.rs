@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use airlift_spec::Digest;
+use airlift_spec::reference::ParseReferenceError;
+use airlift_spec::{Digest, Reference};
 
 use crate::name::{ImageName, Transport, digest_tag};
 
 pub(crate) const RELEASE_IMAGES: &str = "openshift/release-images";
 pub(crate) const RELEASE_CONTENT: &str = "openshift/release";
 const GRAPH_IMAGE: &str = "openshift/graph-image:latest";
+
+/// The host that a lock writes before a name which is the peer's alone.
+const MIRROR: &str = "airlift.local";
 
 /// What an image is, in the order in which oc-mirror copies: what others need comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -139,6 +143,11 @@ impl Item {
         let is_tagged_release = self.kind() == Kind::Release && image.tag.is_some();
         let digest = image.digest.filter(|_| !is_tagged_release);
         Some(ImageName { digest, ..image.clone() })
+    }
+
+    /// The name by which a lock says where the item lies in a mirror.
+    pub fn mirrored_as(&self) -> Result<Reference, ParseReferenceError> {
+        format!("{MIRROR}/{}", self.place()).parse()
     }
 
     /// Repository and tag, as they are in the cache and below the far registry.

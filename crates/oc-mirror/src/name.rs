@@ -3,7 +3,7 @@
 use std::fmt;
 
 use airlift_spec::reference::{is_host, is_repository, is_tag};
-use airlift_spec::{Class, Digest, Explain};
+use airlift_spec::{Class, Digest, Explain, Reference};
 
 /// The longest tag that registries take.
 const MAX_TAG_CHARS: usize = 128;
@@ -61,6 +61,19 @@ impl Explain for NameError {
             Self::Empty | Self::Malformed(_) | Self::Transport(_) => {
                 Some("write it like `registry.example/org/app:v1`".to_owned())
             }
+        }
+    }
+}
+
+impl From<&Reference> for ImageName {
+    /// The name as a lock has it, spelled out.
+    fn from(reference: &Reference) -> Self {
+        Self {
+            transport: Transport::Docker,
+            host: reference.host().to_owned(),
+            path: reference.path().to_owned(),
+            tag: reference.tag().map(str::to_owned),
+            digest: reference.digest(),
         }
     }
 }

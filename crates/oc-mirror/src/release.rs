@@ -1,21 +1,33 @@
 //! OpenShift releases: which ones a wish means, by the update graph, and which images each is made of.
 
+use airlift_spec::stack::Product;
 use airlift_spec::{Class, Digest, Explain};
 
-use crate::config::Product;
 use crate::name::{ImageName, NameError};
 
 mod choose;
 mod graph;
+mod graph_image;
 mod payload;
+mod signature;
 
 pub use choose::{Graphs, Release, channels, choose};
 pub use graph::Graph;
-pub use payload::{Payload, kube_virt_images};
+pub use graph_image::{GRAPH_BASE, graph_layer, on_graph_base};
+pub use payload::{
+    BOOT_IMAGES, IMAGE_REFERENCES, Payload, component, component_path, kube_virt_images,
+};
+pub use signature::{Keyring, SignatureError, Signed};
 
 /// Where the graph of a product is asked for. `UPDATE_URL_OVERRIDE` takes the place of the first one alone.
 const OCP_GRAPH: &str = "https://api.openshift.com/api/upgrades_info/v1/graph";
 const OKD_GRAPH: &str = "https://origin-release.ci.openshift.org/graph";
+
+/// Where the data of all graphs is published.
+const GRAPH_DATA_URL: &str = "https://api.openshift.com/api/upgrades_info/graph-data";
+
+/// The file of this data in a folder.
+pub const GRAPH_DATA: &str = "graph-data.tar.gz";
 
 /// Where signatures of releases lie, if `OCP_SIGNATURE_URL` says nothing else.
 pub const SIGNATURES: &str =
@@ -36,13 +48,22 @@ pub enum ReleaseError {
     #[error("no cluster versions found in the {channel:?} channel")]
     NoVersions { channel: String },
     #[error("version {version} not found in the {channel:?} channel")]
-    NoVersion { version: semver::Version, channel: String },
+    NoVersion { version: semver::Version, channel: String, near: Vec<semver::Version> },
     #[error("no release images found between {min} and {max} in the {channel:?} channel")]
-    EmptyRange { channel: String, min: semver::Version, max: semver::Version },
+    EmptyRange {
+        channel: String,
+        min: semver::Version,
+        max: semver::Version,
+        near: Vec<semver::Version>,
+    },
     #[error("no channels lead from {from:?} to {to:?}")]
     NoChannels { from: String, to: String },
     #[error("{file} of the release is not as it should be: {reason}")]
     Payload { file: &'static str, reason: String },
+    #[error("the data of the update graph is not as it should be: {0}")]
+    GraphData(String),
+    #[error("the base of the graph image is not as it should be: {0}")]
+    GraphBase(String),
 }
 
 impl Explain for ReleaseError {
@@ -55,15 +76,19 @@ impl Explain for ReleaseError {
             Self::NoGraph { channel } | Self::NoVersions { channel } => {
                 Some(format!("see that the update service knows the channel `{channel}`"))
             }
-            Self::NoVersion { channel, .. } | Self::EmptyRange { channel, .. } => {
-                Some(format!("choose versions that `{channel}` has"))
+            Self::NoVersion { channel, near, .. } | Self::EmptyRange { channel, near, .. } => {
+                let near: Vec<String> = near.iter().map(ToString::to_string).collect();
+                Some(format!("choose versions that `{channel}` has, such as {}", near.join(", ")))
             }
             Self::NoChannels { .. } => {
                 Some("mirror the channels by configurations of their own".to_owned())
             }
-            Self::Graph { .. } | Self::Edge { .. } | Self::Image { .. } | Self::Payload { .. } => {
-                None
-            }
+            Self::Graph { .. }
+            | Self::Edge { .. }
+            | Self::Image { .. }
+            | Self::Payload { .. }
+            | Self::GraphData(_)
+            | Self::GraphBase(_) => None,
         }
     }
 }
@@ -81,6 +106,20 @@ pub fn graph_url(
     };
     let separator = if base.contains('?') { '&' } else { '?' };
     format!("{base}{separator}arch={}&channel={}", escaped(architecture), escaped(channel))
+}
+
+/// The file of the graph of a channel, in a folder of saved answers.
+pub fn graph_answer(architecture: &str, channel: &str) -> String {
+    format!("{architecture}-{channel}.json")
+}
+
+/// Where to ask for the data of all graphs: beside where graphs are asked for.
+pub fn graph_data_url(override_url: Option<&str>) -> String {
+    let Some(base) = override_url else { return GRAPH_DATA_URL.to_owned() };
+    let base = base.split('?').next().unwrap_or(base).trim_end_matches('/');
+    let base = base.strip_suffix("/graph").unwrap_or(base);
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    format!("{base}/graph-data")
 }
 
 /// Where the signature of a release lies below `base`.

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::stack::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ImageSource, Origin, PackageWish, Place, Rules, Selection, Switches,
+    ImageSource, Origin, PackageWish, Place, ReleaseSource, Releases, Rules, Selection, Switches,
 };
 use airlift_spec::{Platform, Platforms, Reference, Stack};
 
 use crate::config::{
     AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet, Mistake,
-    Operator, Package,
+    Operator, Package, ReleaseChannel, ReleaseWish,
 };
 use crate::mapping::{CatalogItem, Filtered, Item};
 use crate::name::Transport;
@@ -20,8 +20,6 @@ use crate::name::Transport;
 const NO_HOST: &str = "localhost";
 
 /// A configuration in airlift's words.
-///
-/// `platform:` is not in it: releases are found by [`Graph`](crate::Graph) and [`Payload`](crate::Payload).
 #[derive(Debug, Clone)]
 pub struct Translation {
     pub stack: Stack,
@@ -36,7 +34,8 @@ impl ImageSet {
     pub fn translate(&self, name: &str) -> Result<Translation, ConfigError> {
         let images = self.additional_images.iter().map(image_source);
         let images = once_each(images.collect::<Result<_, _>>()?);
-        let finders = self.operators.iter().map(catalog_finder);
+        let releases = release_finder(&self.platform).transpose();
+        let finders = releases.into_iter().chain(self.operators.iter().map(catalog_finder));
         let mut finders = finders.collect::<Result<Vec<Finder>, _>>()?;
         finders.extend(self.helm.finders());
         let stack = Stack {
@@ -70,6 +69,31 @@ fn image_source(wanted: &AdditionalImage) -> Result<ImageSource, ConfigError> {
     let reference = reference(&name, wanted.line, "targetRepo")?;
     let platforms = platforms(&wanted.platforms);
     Ok(ImageSource::new(wanted.written.clone(), wanted.line, reference, origin, platforms))
+}
+
+/// None where no release is wanted.
+fn release_finder(wish: &ReleaseWish) -> Result<Option<Finder>, ConfigError> {
+    if !wish.is_wanted() {
+        return Ok(None);
+    }
+    let (written, releases) = if let Some(image) = &wish.release {
+        let name = reference(&image.reference(), wish.line, "release")?;
+        (image.reference(), Releases::Image(name))
+    } else {
+        let names: Vec<&str> = wish.channels.iter().map(|it| it.name.as_str()).collect();
+        let wanted = wish.channels.iter().map(ReleaseChannel::wanted);
+        (names.join(", "), Releases::Channels(wanted.collect()))
+    };
+    // The graph alone is of no channel.
+    let written = if written.is_empty() { "graph".to_owned() } else { written };
+    let kind = FinderKind::Release(ReleaseSource {
+        releases,
+        architectures: wish.architectures.clone(),
+        graph: wish.graph,
+        kube_virt: wish.kube_virt_container,
+    });
+    let own_platforms = platforms(&wish.platforms);
+    Ok(Some(Finder { written, line: wish.line, kind, own_platforms }))
 }
 
 fn catalog_finder(operator: &Operator) -> Result<Finder, ConfigError> {

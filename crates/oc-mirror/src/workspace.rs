@@ -7,6 +7,7 @@ use airlift_spec::Digest;
 use crate::mapping::release_tag;
 use crate::name::{ImageName, digest_tag};
 use crate::pin::Pinned;
+use crate::release::graph_answer;
 
 const NAME: &str = "working-dir";
 
@@ -88,10 +89,14 @@ impl Workspace {
         self.0.join("helm/indexes")
     }
 
-    /// What the update service said about a channel.
+    /// What the update service said.
+    pub fn graphs(&self) -> PathBuf {
+        self.0.join("hold-release/cincinnati-graph-data")
+    }
+
+    /// What it said about a channel.
     pub fn graph(&self, architecture: &str, channel: &str) -> PathBuf {
-        let name = format!("{architecture}-{channel}.json");
-        self.0.join("hold-release/cincinnati-graph-data").join(name)
+        self.graphs().join(graph_answer(architecture, channel))
     }
 
     /// The manifests of a release.

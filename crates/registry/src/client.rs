@@ -290,7 +290,18 @@ impl Client {
         limit: usize,
         ctx: &Ctx,
     ) -> Result<Option<Bytes>, ClientError> {
-        stoppable(ctx, self.shared.file(address, limit, ctx)).await
+        stoppable(ctx, self.shared.file(address, "*/*", limit, ctx)).await
+    }
+
+    /// The same, of a server that asks to be told what is accepted.
+    pub async fn file_of_type(
+        &self,
+        address: &str,
+        media_type: &'static str,
+        limit: usize,
+        ctx: &Ctx,
+    ) -> Result<Option<Bytes>, ClientError> {
+        stoppable(ctx, self.shared.file(address, media_type, limit, ctx)).await
     }
 
     /// Whether [`Self::file`] would ask there: for a program of others' that does.

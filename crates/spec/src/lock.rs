@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::oci::Descriptor;
+use crate::placement::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::stack::{Exclude, ImageSource, Stack};
@@ -23,6 +24,9 @@ const IMAGE_KEY: &str = "image: ";
 
 /// What a lock needs its reader to know once it holds more than images.
 const NEEDS_KINDS: &str = "kinds";
+
+/// What it needs to know where releases are among them, which have other names in a mirror.
+const NEEDS_RELEASES: &str = "releases";
 
 /// A lock, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,12 +106,19 @@ pub struct Artifact {
     #[serde(default)]
     pub bytes: u64,
     /// Where it comes from, if not from the registry that its reference names: `oci:DIR`, `docker-archive:FILE`,
-    /// `catalog:` and the catalog it was filtered from, or `chart:` and a package's address.
+    /// `catalog:` and the catalog it was filtered from, `chart:` and a package's address, or `graph:` and where the
+    /// data and the base of a graph image come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// What of the catalog that `from` names is kept, by package.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept: BTreeMap<String, KeptPackage>,
+    /// Names that the layout `oc-mirror` places it by, where that is not its reference.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mirrored_as: BTreeSet<Reference>,
+    /// What signs a release: an `OpenPGP` message, as it is published. Empty where it is not signed like that.
+    #[serde(default, with = "base64_text", skip_serializing_if = "Vec::is_empty")]
+    pub signature: Vec<u8>,
     /// Manifests below an index that are carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
@@ -130,6 +141,10 @@ pub enum Kind {
     Catalog,
     /// A Helm chart, as an OCI artifact.
     Chart,
+    /// A release of OpenShift: the image that names those it is made of.
+    Release,
+    /// The image with the graph of updates between releases.
+    Graph,
 }
 
 impl Kind {
@@ -140,6 +155,8 @@ impl Kind {
             Self::Bundle => "bundle",
             Self::Catalog => "catalog",
             Self::Chart => "chart",
+            Self::Release => "release",
+            Self::Graph => "graph",
         }
     }
 }
@@ -282,7 +299,7 @@ impl Lock {
             return Err(LockError::TooNew { found: header.format });
         }
         let mut needs = header.needs.into_iter();
-        if let Some(unknown) = needs.find(|needed| needed != NEEDS_KINDS) {
+        if let Some(unknown) = needs.find(|it| ![NEEDS_KINDS, NEEDS_RELEASES].contains(&&**it)) {
             return Err(LockError::Needs(unknown));
         }
         let lock: Self = serde_json::from_slice(bytes).map_err(LockError::Json)?;
@@ -309,7 +326,9 @@ impl Lock {
     /// Puts everything into the order that the text has, and asks of readers what it takes.
     pub fn sort(&mut self) {
         let is_plain = self.artifacts.iter().all(|artifact| artifact.kind == Kind::Image);
-        self.needs = if is_plain { Vec::new() } else { vec![NEEDS_KINDS.to_owned()] };
+        let has_releases = self.artifacts.iter().any(Artifact::is_of_a_release);
+        let needs = [(!is_plain).then_some(NEEDS_KINDS), has_releases.then_some(NEEDS_RELEASES)];
+        self.needs = needs.into_iter().flatten().map(str::to_owned).collect();
         for artifact in &mut self.artifacts {
             artifact.children.sort();
             artifact.left_out.sort();
@@ -416,6 +435,8 @@ impl Artifact {
             bytes: 0,
             from: None,
             kept: BTreeMap::new(),
+            mirrored_as: BTreeSet::new(),
+            signature: Vec::new(),
             children: Vec::new(),
             left_out: Vec::new(),
             referrers: Vec::new(),
@@ -426,6 +447,17 @@ impl Artifact {
     /// The descriptor of the pinned manifest; none where it is not pinned.
     pub fn descriptor(&self) -> Option<Descriptor> {
         Some(Descriptor::new(&self.media_type, self.digest?, self.size))
+    }
+
+    /// The names that say where it lies on the far side.
+    pub fn placed_as(&self, layout: Layout) -> impl Iterator<Item = &Reference> {
+        let has_others = layout == Layout::OcMirror && !self.mirrored_as.is_empty();
+        let own = (!has_others).then_some(&self.reference);
+        self.mirrored_as.iter().filter(move |_| has_others).chain(own)
+    }
+
+    fn is_of_a_release(&self) -> bool {
+        matches!(self.kind, Kind::Release | Kind::Graph) || !self.mirrored_as.is_empty()
     }
 
     /// The digests that a walk from the index does not follow.
@@ -473,6 +505,22 @@ pub enum Stale {
 impl Stale {
     pub fn finding(&self, stack: &str) -> Finding {
         Finding::error("lock-stale", stack, self.to_string())
+    }
+}
+
+/// Bytes, as a text of Base64.
+mod base64_text {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

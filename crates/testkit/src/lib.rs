@@ -8,6 +8,7 @@ pub mod clients;
 mod data;
 pub mod disk;
 pub mod netns;
+pub mod openshift;
 pub mod proxy;
 pub mod raw;
 pub mod real;

@@ -327,7 +327,7 @@ async fn origin(written: &str, upstream: &Upstream) -> Result<(Origin, Reference
 }
 
 /// A catalog is the same for every platform: any that is wanted will do, and the first that is there.
-async fn one_of(
+pub(crate) async fn one_of(
     root: &Manifest,
     platforms: &Platforms,
     manifests: &Manifests<'_>,
@@ -362,10 +362,10 @@ impl Opened {
 }
 
 /// A member of a layer.
-type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
+pub(crate) type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
 
 /// Unpacks a layer, and shows each of its files with its name.
-fn each_member(
+pub(crate) fn each_member(
     layer: impl Read + 'static,
     mut show: impl FnMut(&mut Member<'_>) -> io::Result<()>,
 ) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::io;
 
 use airlift_catalog::{FilterError, ReadError};
 use airlift_helm::{ChartError, KustomizeError, RenderError};
+use airlift_oc_mirror::{ReleaseError, SignatureError};
 use airlift_registry::client::ClientError;
 use airlift_scan::ScanError;
 use airlift_scan::knowledge::KnowledgeError;
@@ -78,6 +79,18 @@ pub enum UpstreamError {
     Chart(ChartError),
     #[error(transparent)]
     Render(RenderError),
+    #[error(transparent)]
+    Release(ReleaseError),
+    #[error("failed to understand `{place}`")]
+    Answer { place: String, source: ReleaseError },
+    #[error("release `{reference}` is not signed as it should be")]
+    Signature { reference: String, source: SignatureError },
+    #[error("failed to read the keys of releases in `{path}`")]
+    Keys { path: String, source: SignatureError },
+    #[error("failed to keep what the update service said in `{path}`")]
+    Keep { path: String, source: io::Error },
+    #[error("release `{reference}` has no signature at `{place}`")]
+    Unsigned { reference: String, place: String },
     #[error("failed to read the objects in `{path}`")]
     Scan { path: String, source: ScanError },
     /// A blob that another artifact wants too could not be brought.
@@ -104,6 +117,9 @@ impl Explain for UpstreamError {
             | Self::Kind { .. } => Class::Input,
             Self::Scan { source, .. } => source.class(),
             Self::Knowledge { source, .. } => source.class(),
+            Self::Release(source) | Self::Answer { source, .. } => source.class(),
+            Self::Signature { source, .. } | Self::Keys { source, .. } => source.class(),
+            Self::Keep { .. } => Class::Storage,
             Self::Chart(source) => source.class(),
             Self::Kustomize(source) => source.class(),
             Self::Catalog { source, .. } => source.class(),
@@ -115,6 +131,7 @@ impl Explain for UpstreamError {
             | Self::Package { .. }
             | Self::Remade { .. }
             | Self::RemoteMoved { .. }
+            | Self::Unsigned { .. }
             | Self::Client { source: ClientError::Missing { .. }, .. }
             | Self::Unreadable { .. }
             | Self::Size { .. } => Class::Integrity,
@@ -137,6 +154,11 @@ impl Explain for UpstreamError {
             Self::Local { help, .. } => help.clone(),
             Self::Scan { source, .. } => source.help(),
             Self::Knowledge { source, .. } => source.help(),
+            Self::Release(source) | Self::Answer { source, .. } => source.help(),
+            Self::Signature { source, .. } | Self::Keys { source, .. } => source.help(),
+            Self::Unsigned { .. } => {
+                Some("name the place that has it in OCP_SIGNATURE_URL".to_owned())
+            }
             Self::Chart(source) => source.help(),
             Self::Kustomize(source) => source.help(),
             Self::Catalog { source, .. } => source.help(),

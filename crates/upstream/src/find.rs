@@ -27,6 +27,7 @@ mod catalog;
 mod chart;
 mod known;
 mod manifests;
+mod release;
 
 /// What one source found.
 #[derive(Debug, Default)]
@@ -141,6 +142,9 @@ impl Run<'_> {
                     Charts { upstream: self.upstream, indexes: &self.indexes, ctx: self.ctx };
                 chart::find(wanted, finder, self.stack, &self.knowledge, charts).await
             }
+            FinderKind::Release(wanted) => {
+                release::find(wanted, finder, self.stack, self.upstream, self.ctx).await
+            }
             FinderKind::Catalog(_) => unreachable!("catalogs are looked into together"),
         };
         self.done(finder, found)
@@ -158,7 +162,7 @@ impl Run<'_> {
                 let before = self.made_or_pinned(finder);
                 chart::again(wanted, before, finder, upstream, ctx).await?
             }
-            FinderKind::Catalog(_) => return Ok(found),
+            FinderKind::Catalog(_) | FinderKind::Release(_) => return Ok(found),
         };
         if objects.is_some() {
             found.findings.retain(|it| !CODES.contains(&&*it.code));
@@ -241,8 +245,12 @@ impl Run<'_> {
         // What kustomize takes from elsewhere is no part of the source's digest, so that it is built each time.
         let is_built =
             paths(finder).iter().any(|path| is_kustomization(&self.upstream.base.join(path)));
+        // What was taken without a signature once is not taken so for ever.
+        let is_trusted = self.upstream.releases.trust_without_signature
+            || release::are_signed(before.artifacts.iter(), &key);
         !moves
             && !is_built
+            && is_trusted
             && before.sources.get(&key) == Some(&digest)
             && paths(finder).iter().all(is_unchanged)
             && self.stack.knowledge.iter().all(|pack| is_unchanged(&pack.path.as_str()))
@@ -267,7 +275,10 @@ impl Run<'_> {
                 let platforms = finder.platforms(self.stack).clone();
                 let want = Want::image(artifact.reference.clone(), platforms);
                 let (name, version) = (artifact.name.clone(), artifact.version.clone());
-                Some(Want { kind: artifact.kind, name, version, because, ..want })
+                let (mirrored_as, signature) =
+                    (artifact.mirrored_as.clone(), artifact.signature.clone());
+                let (kind, because) = (artifact.kind, because);
+                Some(Want { kind, name, version, because, mirrored_as, signature, ..want })
             })
             .collect();
         let said = before.findings.iter();
@@ -278,8 +289,9 @@ impl Run<'_> {
             wants,
             made: self.made_before(finder).cloned().collect(),
             findings: said.filter(|it| !FAILED.contains(&&*it.code)).cloned().collect(),
-            // A catalog has no objects that are applied.
-            objects: matches!(finder.kind, FinderKind::Catalog(_)).then(Vec::new),
+            // Catalogs and releases have no objects that are applied.
+            objects: matches!(finder.kind, FinderKind::Catalog(_) | FinderKind::Release(_))
+                .then(Vec::new),
         }
     }
 
@@ -319,6 +331,7 @@ fn is_elsewhere(finder: &Finder) -> bool {
         FinderKind::Catalog(CatalogSource { place, .. }) => is_remote(place),
         FinderKind::Manifests(manifests) => is_remote(&manifests.place),
         FinderKind::Chart(chart) => !matches!(chart.place, ChartPlace::Path(_)),
+        FinderKind::Release(_) => true,
     }
 }
 

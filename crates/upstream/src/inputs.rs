@@ -84,6 +84,7 @@ pub(crate) fn paths(finder: &Finder) -> Vec<&str> {
     match &finder.kind {
         FinderKind::Manifests(manifests) => path(&manifests.place).into_iter().collect(),
         FinderKind::Catalog(catalog) => path(&catalog.place).into_iter().collect(),
+        FinderKind::Release(_) => Vec::new(),
         FinderKind::Chart(chart) => {
             let own = match &chart.place {
                 ChartPlace::Path(path) => Some(path.as_str()),

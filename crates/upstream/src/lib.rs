@@ -1,10 +1,10 @@
 //! The connected side: finds what a stack wants, pins it, and brings it into the store.
 //!
-//! One module for each kind of source; so far that is [`image`]. [`resolve`] turns a stack into a lock, [`fetch`]
-//! a lock into a filled store.
+//! One module for each kind of source. [`resolve`] turns a stack into a lock, [`fetch`] a lock into a filled store.
 
 pub mod fetch;
 pub mod image;
+pub mod releases;
 pub mod resolve;
 
 mod brought;

@@ -161,14 +161,17 @@ fn carried<'a>(sight: &Sight<'a>) -> Vec<Carried<'a>> {
 fn namespace(finder: &Finder) -> Option<&str> {
     match &finder.kind {
         FinderKind::Chart(chart) => chart.namespace.as_deref(),
-        FinderKind::Catalog(_) | FinderKind::Manifests(_) => None,
+        FinderKind::Catalog(_) | FinderKind::Manifests(_) | FinderKind::Release(_) => None,
     }
 }
 
 fn rules(catalog: &Reference, stack: &Stack) -> Rules {
     let of = |kind: &FinderKind| match kind {
         FinderKind::Catalog(it) if it.reference == *catalog => Some(it.rules),
-        FinderKind::Catalog(_) | FinderKind::Chart(_) | FinderKind::Manifests(_) => None,
+        FinderKind::Catalog(_)
+        | FinderKind::Chart(_)
+        | FinderKind::Manifests(_)
+        | FinderKind::Release(_) => None,
     };
     stack.finders.iter().find_map(|finder| of(&finder.kind)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Artifacts that are made here: charts that no registry has, and filtered catalogs.
+//! Artifacts that are made here: charts that no registry has, filtered catalogs, and the image of an update graph.
 //!
 //! The same input gives the same bytes, so that a store that lacks them makes them again.
 
@@ -12,6 +12,8 @@ use crate::catalogs::{self, CATALOG, ROOT_LABEL};
 use crate::charts::{CHART, Charts, Indexes};
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
+
+pub(crate) mod graph;
 
 /// Puts a chart into the store in its OCI form, and says on `labelled` what it is.
 pub(crate) async fn chart(
@@ -77,7 +79,8 @@ fn layer(catalog: &Catalog) -> Vec<u8> {
 
 /// Whether the artifact is not found under its name, but made out of what its `from` names.
 pub(crate) fn is_made(artifact: &Artifact) -> bool {
-    matches!(artifact.kind, Kind::Catalog | Kind::Chart) && artifact.from.is_some()
+    let is_kind = matches!(artifact.kind, Kind::Catalog | Kind::Chart | Kind::Graph);
+    is_kind && artifact.from.is_some()
 }
 
 /// Puts the blobs of an artifact into the store, its manifest last: what it leads to is there before it.
@@ -112,6 +115,7 @@ pub(crate) async fn again(
 ) -> Result<(), UpstreamError> {
     let from = artifact.from.as_deref().unwrap_or_default();
     let again = match (from.strip_prefix(CHART), from.strip_prefix(CATALOG)) {
+        _ if artifact.kind == Kind::Graph => graph::again(artifact, upstream, ctx).await?,
         (Some(place), _) => {
             let made = Charts { upstream, indexes: &Indexes::default(), ctx }.again(place).await?;
             chart(&made, artifact.clone(), upstream).await?

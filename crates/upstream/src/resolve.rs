@@ -19,6 +19,7 @@ use crate::inputs::readable_inputs;
 use crate::lint::{Seen, Sight, lint};
 use crate::local::LocalImage;
 use crate::origin::Origin;
+use crate::releases::ReleasePlaces;
 use crate::remotes;
 use crate::want::{EXCLUDED, Want, wants};
 use crate::{ArtifactFailure, UpstreamError, blocking, brought};
@@ -32,6 +33,8 @@ pub struct Upstream {
     pub base: PathBuf,
     /// Folders in which programs such as `helm` are looked for, as in `PATH`.
     pub programs: OsString,
+    /// Where releases are looked up.
+    pub releases: ReleasePlaces,
 }
 
 /// How [`resolve`] goes about it. The default moves no pin.

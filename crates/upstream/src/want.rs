@@ -18,6 +18,10 @@ pub(crate) struct Want {
     pub(crate) version: String,
     pub(crate) platforms: Platforms,
     pub(crate) because: Vec<Because>,
+    /// Its names in a mirror, where these are not its own.
+    pub(crate) mirrored_as: BTreeSet<Reference>,
+    /// What signs it, where that is no manifest.
+    pub(crate) signature: Vec<u8>,
     /// The entry of the stack that names it, if one does.
     pub(crate) source: Option<ImageSource>,
 }
@@ -31,6 +35,8 @@ impl Want {
             version: String::new(),
             platforms,
             because: Vec::new(),
+            mirrored_as: BTreeSet::new(),
+            signature: Vec::new(),
             source: None,
         }
     }
@@ -65,6 +71,8 @@ impl Want {
         artifact.name.clone_from(&self.name);
         artifact.version.clone_from(&self.version);
         artifact.because.clone_from(&self.because);
+        artifact.mirrored_as.clone_from(&self.mirrored_as);
+        artifact.signature.clone_from(&self.signature);
         artifact.from = self.written_origin();
     }
 
@@ -72,6 +80,14 @@ impl Want {
     fn join(&mut self, other: Self) {
         if other.kind != Kind::Image {
             (self.kind, self.name, self.version) = (other.kind, other.name, other.version);
+        }
+        // Who knows of no other name asks for it under its own.
+        if self.mirrored_as.is_empty() != other.mirrored_as.is_empty() {
+            self.mirrored_as.insert(self.reference.clone());
+        }
+        self.mirrored_as.extend(other.mirrored_as);
+        if self.signature.is_empty() {
+            self.signature = other.signature;
         }
         self.platforms = std::mem::take(&mut self.platforms).and(&other.platforms);
         self.because.extend(other.because);

@@ -30,6 +30,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "containerd", program: "containerd", version: "1.6.20" },
     Package { name: "runc", program: "runc", version: "1.1.5" },
     Package { name: "minisign", program: "minisign", version: "0.11" },
+    Package { name: "gnupg", program: "gpg", version: "2.2.40" },
     Package { name: "iproute2", program: "ip", version: "6.1.0" },
     Package { name: "nftables", program: "nft", version: "1.0.6" },
     Package { name: "curl", program: "curl", version: "7.88.1" },

@@ -199,9 +199,10 @@ impl RegistryContent {
         ctx: &Ctx,
     ) -> Result<Option<(Repository, Vec<Closure>)>, BundleError> {
         let Some(manifest) = artifact.descriptor() else { return Ok(None) };
-        let Ok(path) = self.layout.place(&self.prefix, &artifact.reference) else {
-            return Ok(None);
-        };
+        // Wherever it lies, it lies whole.
+        let placed = artifact.placed_as(self.layout).next();
+        let path = placed.and_then(|name| self.layout.place(&self.prefix, name).ok());
+        let Some(path) = path else { return Ok(None) };
         let repository = Repository { host: self.host.clone(), path };
         let mut closures =
             vec![self.closure(&repository, &manifest, &artifact.left_out_digests(), ctx).await?];

@@ -104,6 +104,7 @@ impl<'a> Draft<'a> {
         ArtifactPlan {
             stack: wish.stack.clone(),
             reference: wish.reference.clone(),
+            home: wish.home.clone(),
             repository: wish.repository.clone(),
             digest: wish.top,
             state,

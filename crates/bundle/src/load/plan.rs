@@ -36,6 +36,9 @@ pub struct LoadPlan {
 pub struct ArtifactPlan {
     pub stack: String,
     pub reference: Reference,
+    /// The repository by whose name it is placed.
+    #[serde(skip)]
+    pub(super) home: String,
     /// Where it lies in the registry.
     pub repository: String,
     pub digest: Digest,

@@ -378,15 +378,14 @@ impl Load<'_> {
             if artifact.stack != stack || !matches!(artifact.state, State::Push | State::Present) {
                 continue;
             }
-            let home = artifact.reference.repository();
             let is_here = arrived.contains(&index);
             for digest in artifact.arrives.iter().filter(|_| is_here) {
-                receipt.add_manifest(&home, *digest);
+                receipt.add_manifest(&artifact.home, *digest);
             }
             let ours =
                 artifact.tags.iter().filter(|step| !matches!(step.action, TagAction::Leave { .. }));
             for step in ours.filter(|_| is_here || tags == Tags::Promised) {
-                receipt.add_tag(&home, &step.tag, step.digest);
+                receipt.add_tag(&artifact.home, &step.tag, step.digest);
             }
         }
         receipt

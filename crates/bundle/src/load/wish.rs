@@ -13,6 +13,8 @@ use super::SparsePolicy;
 pub(super) struct Wish {
     pub(super) stack: String,
     pub(super) reference: Reference,
+    /// The repository by whose name it is placed: its own, or one that the lock has for the layout.
+    pub(super) home: String,
     /// Where it lies in the registry.
     pub(super) repository: String,
     /// What the tag points to: the artifact's digest, or the only child that is kept of it.
@@ -63,12 +65,14 @@ pub(super) fn list(
     sparse: SparsePolicy,
 ) -> Result<Vec<Wish>, PlacementError> {
     let artifacts = || locks.iter().flat_map(|lock| &lock.artifacts);
-    layout.check(prefix, artifacts().map(|artifact| &artifact.reference))?;
+    layout.check(prefix, artifacts().flat_map(|artifact| artifact.placed_as(layout)))?;
     let mut wishes = Vec::new();
     for lock in locks {
         for artifact in &lock.artifacts {
-            let repository = layout.place(prefix, &artifact.reference)?;
-            wishes.extend(wish(&lock.stack, artifact, repository, sparse));
+            for name in artifact.placed_as(layout) {
+                let repository = layout.place(prefix, name)?;
+                wishes.extend(wish(&lock.stack, artifact, name, repository, sparse));
+            }
         }
     }
     Ok(wishes)
@@ -78,6 +82,7 @@ pub(super) fn list(
 fn wish(
     stack: &str,
     artifact: &Artifact,
+    name: &Reference,
     repository: String,
     sparse: SparsePolicy,
 ) -> Option<Wish> {
@@ -94,9 +99,10 @@ fn wish(
     let mut wish = Wish {
         stack: stack.to_owned(),
         reference: artifact.reference.clone(),
+        home: name.repository(),
         repository,
         top,
-        tag: artifact.reference.tag().map_or_else(|| keep_alive_tag(&top), str::to_owned),
+        tag: name.tag().map_or_else(|| keep_alive_tag(&top), str::to_owned),
         is_sparse: only.is_none() && artifact.is_sparse(),
         left_out: artifact.left_out_digests(),
         children,
@@ -205,6 +211,25 @@ mod tests {
         assert_eq!(wish.tag, keep_alive_tag(&digest("a")));
         assert_eq!(wish.repository, "p/quay.io/x/y");
         assert_eq!(one(&lock("a", "quay.io/x/y:1"), SparsePolicy::Index).tag, "1");
+    }
+
+    #[test]
+    fn an_image_that_has_other_names_in_a_mirror_lies_there_under_each() {
+        let mut lock = lock("a", "quay.io/x/y:1");
+        let names =
+            ["airlift.local/openshift/release:1-cli", "airlift.local/openshift/release:2-cli"];
+        lock.artifacts[0].mirrored_as = names.map(|name| name.parse().unwrap()).into();
+        let places = |layout: Layout| -> Vec<String> {
+            let wishes =
+                list(std::slice::from_ref(&lock), "p", layout, SparsePolicy::Index).unwrap();
+            wishes.iter().map(|it| format!("{} {}:{}", it.home, it.repository, it.tag)).collect()
+        };
+        assert_eq!(
+            places(Layout::OcMirror),
+            ["1-cli", "2-cli"]
+                .map(|tag| format!("airlift.local/openshift/release p/openshift/release:{tag}"))
+        );
+        assert_eq!(places(Layout::Host), ["quay.io/x/y p/quay.io/x/y:1"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use airlift_registry::client::{BlobSource, ClientError};
 use airlift_spec::lock::Artifact;
 use airlift_spec::oci::{Manifest, media_type};
 use airlift_spec::placement::state_repository;
-use airlift_spec::{Ctx, Descriptor, Digest, Lock, stack};
+use airlift_spec::{Ctx, Descriptor, Digest, Lock, Reference, stack};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -149,11 +149,16 @@ pub async fn rebuild(
     parallel: usize,
     ctx: &Ctx,
 ) -> Result<Receipt, LoadError> {
-    let questions = lock.artifacts.iter().map(|artifact| found_of(target, artifact, ctx));
+    let placed = lock
+        .artifacts
+        .iter()
+        .flat_map(|artifact| artifact.placed_as(target.layout).map(move |name| (artifact, name)));
+    let placed: Vec<(&Artifact, &Reference)> = placed.collect();
+    let questions = placed.iter().map(|(artifact, name)| found_of(target, artifact, name, ctx));
     let found: Vec<Found> = stream::iter(questions).buffered(parallel.max(1)).try_collect().await?;
     let mut receipt = empty(target, &lock.stack, lock.digest());
-    for (artifact, found) in lock.artifacts.iter().zip(found) {
-        let home = artifact.reference.repository();
+    for ((_, name), found) in placed.iter().zip(found) {
+        let home = name.repository();
         for digest in found.manifests {
             receipt.add_manifest(&home, digest);
         }
@@ -185,15 +190,21 @@ struct Found {
     tags: Vec<(String, Digest)>,
 }
 
-async fn found_of(target: &Target, artifact: &Artifact, ctx: &Ctx) -> Result<Found, LoadError> {
-    let placed = target.layout.place(&target.prefix, &artifact.reference);
+/// What of an artifact lies where `name` is placed.
+async fn found_of(
+    target: &Target,
+    artifact: &Artifact,
+    name: &Reference,
+    ctx: &Ctx,
+) -> Result<Found, LoadError> {
+    let placed = target.layout.place(&target.prefix, name);
     let place = placed.map_err(LoadError::Placement)?;
     let mut found = Found::default();
     let mut wanted: BTreeSet<Digest> = artifact.digest.into_iter().collect();
     wanted.extend(artifact.children.iter().map(|child| child.digest));
     wanted.extend(artifact.referrers.iter().map(|referrer| referrer.digest));
     let cosign = artifact.referrers.iter().filter_map(|referrer| referrer.tag.as_deref());
-    for tag in artifact.reference.tag().into_iter().chain(cosign) {
+    for tag in name.tag().into_iter().chain(cosign) {
         let Some(mut digest) = ask(target, &place, tag, ctx).await? else { continue };
         // A registry may name what a tag points to by another algorithm than the lock does.
         if let Some(own) = artifact.digest.filter(|own| own.algorithm() != digest.algorithm())

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         store: app.create_store()?,
         base: folder_of(&args.lock),
         programs: app.environment.programs(),
+        releases: app.environment.release_places(),
     };
     let brought = bring(&lock, &upstream, &args.transfer, app).await?;
     app.print(&brought)?;

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Translation, Way,
-    cluster_resources, exit_code,
+    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Signature,
+    Translation, Way, cluster_resources, exit_code, failed_kind,
 };
 use airlift_registry::client::Client;
 use airlift_spec::{Failure, Finding, Lock, Stack};
@@ -133,6 +133,13 @@ async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
     let way = args.arguments(app).way()?;
     let config = PathBuf::from(args.common.config.clone().unwrap_or_default());
     let set = read_set(&config, Purpose::Mirror)?;
+    if set.platform.is_wanted() && args.nested_paths().is_some() {
+        return Err(CliError::Refused {
+            message: "`--max-nested-paths` cannot be kept to for releases yet".to_owned(),
+            help: Some("mirror `platform:` by a configuration of its own, without it".to_owned()),
+        }
+        .into());
+    }
     let run = Run { args, app, way, set, config };
     match run.way.mode {
         Mode::DiskToMirror => run.on_the_far_side().await,
@@ -184,21 +191,9 @@ fn stack_alone(set: &ImageSet) -> Result<Stack, Failure> {
     }
 }
 
-/// What a set is in our words. What cannot be carried yet is refused, never left out.
+/// What a set is in our words.
 fn translated(set: &ImageSet) -> Result<Translation, Failure> {
-    let releases = &set.platform;
-    if releases.graph || !releases.channels.is_empty() || releases.release.is_some() {
-        return Err(not_yet("`platform:`, OpenShift releases,"));
-    }
     Ok(set.translate(NAME)?)
-}
-
-fn not_yet(what: &str) -> Failure {
-    CliError::Refused {
-        message: format!("{what} cannot be carried by this version of airlift"),
-        help: Some("take it out of the file, and bring it with oc-mirror".to_owned()),
-    }
-    .into()
 }
 
 struct Run<'a> {
@@ -226,10 +221,13 @@ impl Run<'_> {
         };
         self.write_mapping(&copies, &children)?;
         match self.way.mode {
-            Mode::MirrorToMirror => self.write_resources(&copies)?,
+            Mode::MirrorToMirror => {
+                self.write_resources(&copies, std::slice::from_ref(&found.lock))?;
+            }
             _ => plans::write_missing(&self.way.workspace, &copies, &found.lock, &upstream.store)?,
         }
-        self.end(findings, failures, &copies)
+        let kinds = failed_kinds(&failures, &found.lock);
+        self.end(findings, failures, kinds, &copies)
     }
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
@@ -240,16 +238,14 @@ impl Run<'_> {
         let lock = self.way.workspace.root().join(LOCK);
         let (lock, resolved) = pin(&stack, &lock, &upstream, &options, false, self.app).await?;
         self.app.say(resolved.to_text());
-        let (copies, mut findings) = self.copies(&lock);
-        findings.extend(lock.findings.iter().cloned());
         if resolved.exit() != Exit::Success {
-            return self.end(findings, resolved.into_failures(), &copies);
+            return self.failed(resolved.into_failures(), &lock);
         }
         let transfer = self.args.common.transfer();
         let fetched = bring(&lock, &upstream, &transfer, self.app).await?;
         self.app.say(fetched.to_text());
         if fetched.exit() != Exit::Success {
-            return self.end(findings, fetched.failures, &copies);
+            return self.failed(fetched.failures, &lock);
         }
         records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
         if self.way.mode == Mode::MirrorToDisk {
@@ -258,8 +254,17 @@ impl Run<'_> {
             self.app.print(&made)?;
             return Ok(made.exit());
         }
+        let (copies, _) = self.copies(&lock);
         let store = Source::Store(upstream.store.root().to_owned());
         self.load(store, &copies).await
+    }
+
+    /// The end of a run that did not come to what it was for.
+    fn failed(&self, failures: Vec<FailedItem>, lock: &Lock) -> Result<Exit, Failure> {
+        let (copies, mut findings) = self.copies(lock);
+        findings.extend(lock.findings.iter().cloned());
+        let kinds = failed_kinds(&failures, lock);
+        self.end(findings, failures, kinds, &copies)
     }
 
     /// The far side: what was carried over goes into the registry.
@@ -279,8 +284,8 @@ impl Run<'_> {
                 Children::new()
             };
             self.write_mapping(&copies, &children)?;
-            self.write_resources(&copies)?;
-            return self.end(Vec::new(), Vec::new(), &copies);
+            self.write_resources(&copies, sources.locks())?;
+            return self.end(Vec::new(), Vec::new(), Vec::new(), &copies);
         }
         self.load(source, &copies).await
     }
@@ -293,7 +298,7 @@ impl Run<'_> {
         let client = self.far_client()?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;
-        self.write_resources(copies)?;
+        self.write_resources(copies, sources.locks())?;
         Ok(if exit == Exit::Success { exit } else { Exit::Peer(GENERIC) })
     }
 
@@ -310,7 +315,8 @@ impl Run<'_> {
 
     fn set(&self) -> Set<'_> {
         let (common, app) = (&self.args.common, self.app);
-        Set { common, app, config: &self.config, content: &self.set }
+        let workspace = &self.way.workspace;
+        Set { common, app, config: &self.config, workspace, content: &self.set }
     }
 
     fn routes(&self) -> Routes {
@@ -336,27 +342,32 @@ impl Run<'_> {
             }
             _ => {}
         }
-        write(&self.way.workspace.mapping(), &plans::mapping(copies, children))
+        write(&self.way.workspace.mapping(), plans::mapping(copies, children))
     }
 
-    fn write_resources(&self, copies: &[Copy]) -> Result<(), Failure> {
+    fn write_resources(&self, copies: &[Copy], locks: &[Lock]) -> Result<(), Failure> {
         let templates = self.set.operators.iter().filter_map(|operator| operator.template.clone());
         let read = |path: String| {
             let text = fs_err::read_to_string(&path).map_err(|err| err.to_string());
             (path, text)
         };
+        let signatures: Vec<_> = locks.iter().flat_map(Signature::of_lock).collect();
+        for (tag, signature) in &signatures {
+            let path = self.way.workspace.signature(tag, signature.release);
+            write(&path, &signature.bytes)?;
+        }
         let routes = self.routes();
         let mirrored = Mirrored {
             routes: &routes,
             copies,
             operators: &self.set.operators,
             templates: templates.map(read).collect(),
-            signatures: Vec::new(),
+            signatures: signatures.into_iter().map(|(_, signature)| signature).collect(),
         };
         let (resources, findings) = cluster_resources(&mirrored)?;
         let folder = self.way.workspace.cluster_resources();
         for file in resources {
-            write(&folder.join(file.name), &file.text)?;
+            write(&folder.join(file.name), file.text)?;
         }
         if !findings.is_empty() {
             self.app.say(findings_text(&findings));
@@ -368,11 +379,10 @@ impl Run<'_> {
         &self,
         mut findings: Vec<Finding>,
         failures: Vec<FailedItem>,
+        kinds: Vec<Kind>,
         copies: &[Copy],
     ) -> Result<Exit, Failure> {
         findings.extend(self.set.warnings.iter().cloned());
-        let kinds: Vec<Kind> =
-            failures.iter().flat_map(|failed| kinds_of(&failed.item, copies)).collect();
         let exit = match (kinds.is_empty(), has_errors(&findings)) {
             (false, _) => Exit::Peer(exit_code(kinds)),
             (true, true) => Exit::Peer(GENERIC),
@@ -425,24 +435,16 @@ impl Accepted {
     }
 }
 
-/// What kinds of image failed, by the key of a source, or by a name and what that was to be.
-fn kinds_of(failed: &str, copies: &[Copy]) -> Vec<Kind> {
-    match failed.split_once(": ") {
-        Some(("catalog", _)) => return vec![Kind::Catalog],
-        Some(("chart", _)) => return vec![Kind::Helm],
-        _ => {}
-    }
-    let is_it = |copy: &&Copy| plans::reference(copy).is_some_and(|it| it.to_string() == failed);
-    let kinds: Vec<Kind> = copies.iter().filter(is_it).map(|copy| copy.kind).collect();
-    if kinds.is_empty() { vec![Kind::Additional] } else { kinds }
+fn failed_kinds(failures: &[FailedItem], lock: &Lock) -> Vec<Kind> {
+    failures.iter().map(|failed| failed_kind(&failed.item, lock)).collect()
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
     let failed = |source| CliError::Write { what: "the working folder", source };
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder).map_err(failed)?;
     }
-    Ok(files::replace(path, text.as_bytes()).map_err(failed)?)
+    Ok(files::replace(path, content.as_ref()).map_err(failed)?)
 }
 
 /// What a run came to.

@@ -33,6 +33,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
         programs: app.environment.programs(),
+        releases: app.environment.release_places(),
     };
     let options =
         ResolveOptions { update: update(&stack, args.update)?, ..ResolveOptions::default() };

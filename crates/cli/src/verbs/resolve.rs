@@ -68,6 +68,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
         programs: app.environment.programs(),
+        releases: app.environment.release_places(),
     };
     if args.check_upstream {
         return look_upstream(&args.files, &upstream, app).await;

@@ -10,5 +10,6 @@ mod local;
 mod near;
 mod oc_mirror;
 mod output;
+mod releases;
 mod signals;
 mod world;

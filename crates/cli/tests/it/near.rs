@@ -211,7 +211,7 @@ fn a_stack_that_is_wrong_is_named_with_its_line() {
     ----- stdout -----
     ----- stderr -----
     error: `airlift.yaml` cannot be used
-      cause: line 4 column 5: unknown field `imag`, expected one of image, catalog, chart, manifests, model, juju, file, as, platforms, because, packages, full, dependencies, repository, version, values, variants, release, namespace, kubeVersion, apiVersions, switches
+      cause: line 4 column 5: unknown field `imag`, expected one of image, catalog, chart, manifests, openshift, model, juju, file, as, platforms, because, packages, full, dependencies, repository, version, values, variants, release, namespace, kubeVersion, apiVersions, switches, product, from, to, shortestPath, architectures, graph, kubevirt
     ");
     world.write("airlift.yaml", "version: 1\nname: demo\nsources:\n  - image: UPPER\n").unwrap();
     assert_snapshot!(airlift(&world, ["resolve"]), @r"

@@ -5,11 +5,12 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use airlift_spec::reference::{is_repository, is_tag};
+use airlift_spec::stack::Product;
 use airlift_spec::{Finding, Platform};
 
 use super::{
     AdditionalImage, Channel, Chart, ChartRepository, ConfigError, DEFAULT_ARCHIVE_GIB, Helm,
-    ImageSet, Mistake, Operator, Package, Product, Purpose, ReleaseChannel, ReleaseWish,
+    ImageSet, Mistake, Operator, Package, Purpose, ReleaseChannel, ReleaseWish,
 };
 use crate::blocked::Blocked;
 use crate::name::ImageName;
@@ -43,7 +44,7 @@ struct FileWire {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ContentWire {
-    platform: Option<ReleaseWire>,
+    platform: Option<Spanned<ReleaseWire>>,
     operators: List<OperatorWire>,
     additional_images: List<ImageWire>,
     helm: Option<HelmWire>,
@@ -256,14 +257,16 @@ impl Reader {
         }
     }
 
-    fn releases(&mut self, wire: Option<ReleaseWire>) -> ReleaseWish {
+    fn releases(&mut self, wire: Option<Spanned<ReleaseWire>>) -> ReleaseWish {
         let Some(wire) = wire else {
             let architectures = vec![DEFAULT_ARCHITECTURE.to_owned()];
             return ReleaseWish { architectures, ..ReleaseWish::default() };
         };
+        let (line, wire) = (line(&wire), wire.value);
         let platforms = self.platforms(wire.platforms);
         let architectures = self.architectures(wire.architectures, &platforms);
         ReleaseWish {
+            line,
             graph: wire.graph,
             channels: each(wire.channels, |wire| Some(self.release_channel(wire))),
             architectures,

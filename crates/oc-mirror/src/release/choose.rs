@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 
 use airlift_spec::Finding;
+use airlift_spec::stack::{Product, ReleaseChannel};
 
 use super::graph::{Graph, Node};
 use super::{ReleaseError, published};
-use crate::config::{Product, ReleaseChannel, ReleaseWish};
-use crate::mapping::Item;
 use crate::name::ImageName;
 
 /// The graphs of one architecture, by their channels.
@@ -23,12 +22,6 @@ pub struct Release {
     pub image: ImageName,
 }
 
-impl Release {
-    pub fn item(&self) -> Item {
-        Item::Release(self.image.clone())
-    }
-}
-
 /// A channel with both its ends.
 struct Span<'a> {
     channel: &'a ReleaseChannel,
@@ -36,10 +29,10 @@ struct Span<'a> {
     max: Version,
 }
 
-/// The channels whose graphs [`choose`] needs: those of the wish, and those between.
-pub fn channels(wish: &ReleaseWish) -> Vec<(Product, String)> {
-    let named = wish.channels.iter().map(|channel| (channel.product, channel.name.clone()));
-    let ocp = wish.channels.iter().filter(|channel| channel.product == Product::Ocp);
+/// The channels whose graphs [`choose`] needs: those that are wanted, and those between.
+pub fn channels(wanted: &[ReleaseChannel]) -> Vec<(Product, String)> {
+    let named = wanted.iter().map(|channel| (channel.product, channel.name.clone()));
+    let ocp = wanted.iter().filter(|channel| channel.product == Product::Ocp);
     let minors: Vec<(&str, Stream)> = ocp
         .filter_map(|channel| Some((channel.name.as_str(), Stream::of(&channel.name)?)))
         .collect();
@@ -51,25 +44,25 @@ pub fn channels(wish: &ReleaseWish) -> Vec<(Product, String)> {
     named.chain(between).filter(|(_, name)| seen.insert(name.clone())).collect()
 }
 
-/// The releases of one architecture that the channels of a wish mean, and what is odd about them.
+/// The releases of one architecture that channels mean, and what is odd about them.
 ///
 /// A channel without versions means its newest release, or with `full:` all of them. With several channels, releases
 /// that a cluster passes on its way from the first to the last are meant as well.
 pub fn choose(
-    wish: &ReleaseWish,
+    wanted: &[ReleaseChannel],
     architecture: &str,
     graphs: &Graphs,
 ) -> Result<(Vec<Release>, Vec<Finding>), ReleaseError> {
     let mut chooser = Chooser { graphs, nodes: Vec::new(), findings: Vec::new() };
     let mut spans = Vec::new();
-    for channel in &wish.channels {
+    for channel in wanted {
         let span = span(channel, chooser.graph(&channel.name)?)?;
         chooser.channel(&span)?;
         spans.push(span);
     }
     let is_ocp = |span: &Span| span.channel.product == Product::Ocp;
     let ocp: Vec<Span> = spans.into_iter().filter(is_ocp).collect();
-    if wish.channels.len() > 1 {
+    if wanted.len() > 1 {
         chooser.across(&ocp)?;
     }
     let release = |node: &&Node| Release {
@@ -94,9 +87,9 @@ fn span<'a>(channel: &'a ReleaseChannel, graph: &Graph) -> Result<Span<'a>, Rele
     let none = || ReleaseError::NoVersions { channel: channel.name.clone() };
     let newest = graph.newest().ok_or_else(none)?;
     let oldest = graph.oldest().ok_or_else(none)?;
-    let max = channel.max.as_ref().unwrap_or(newest);
-    let is_head_alone = channel.max.is_none() && !channel.full;
-    let min = match &channel.min {
+    let max = channel.to.as_ref().unwrap_or(newest);
+    let is_head_alone = channel.to.is_none() && !channel.full;
+    let min = match &channel.from {
         Some(min) => min,
         None if is_head_alone => newest,
         None => oldest,
@@ -121,10 +114,12 @@ impl<'a> Chooser<'a> {
         if span.channel.shortest_path {
             return self.update(name, &span.min, &span.max);
         }
-        let found = self.graph(name)?.between(&span.min, &span.max);
+        let graph = self.graph(name)?;
+        let found = graph.between(&span.min, &span.max);
         if found.is_empty() {
             let (min, max) = (span.min.clone(), span.max.clone());
-            return Err(ReleaseError::EmptyRange { channel: name.clone(), min, max });
+            let (channel, near) = (name.clone(), graph.near(&min));
+            return Err(ReleaseError::EmptyRange { channel, min, max, near });
         }
         self.nodes.extend(found);
         Ok(())
@@ -137,6 +132,7 @@ impl<'a> Chooser<'a> {
             let none = || ReleaseError::NoVersion {
                 version: version.clone(),
                 channel: channel.to_owned(),
+                near: graph.near(version),
             };
             graph.node(version).ok_or_else(none)
         };

@@ -86,6 +86,16 @@ impl Graph {
         self.nodes.iter().filter(is_within).collect()
     }
 
+    /// The releases whose versions are next to this one, the older first.
+    pub(super) fn near(&self, version: &Version) -> Vec<Version> {
+        const EACH_WAY: usize = 3;
+        let mut versions: Vec<&Version> = self.nodes.iter().map(|node| &node.version).collect();
+        versions.sort_by(|a, b| a.cmp_precedence(b));
+        let at = versions.partition_point(|it| it.cmp_precedence(version).is_lt());
+        let (first, end) = (at.saturating_sub(EACH_WAY), versions.len().min(at + EACH_WAY));
+        versions[first..end].iter().map(|version| (*version).clone()).collect()
+    }
+
     /// The shortest way from one release to another; of several, the one by the newest.
     pub(super) fn path(&self, from: &Version, to: &Version) -> Option<Vec<&Node>> {
         let (start, end) = (self.position(from)?, self.position(to)?);

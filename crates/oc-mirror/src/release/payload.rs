@@ -10,8 +10,11 @@ use crate::mapping::{Item, release_tag};
 use crate::name::ImageName;
 use crate::yaml;
 
-const IMAGE_REFERENCES: &str = "image-references";
-const BOOT_IMAGES: &str = "0000_50_installer_coreos-bootimages.yaml";
+/// The file that names the images of a release, in the folder `release-manifests` of its image.
+pub const IMAGE_REFERENCES: &str = "image-references";
+
+/// The file that names what machines boot, beside it.
+pub const BOOT_IMAGES: &str = "0000_50_installer_coreos-bootimages.yaml";
 
 /// The name of the image with the machine that `KubeVirt` boots.
 const KUBE_VIRT: &str = "kube-virt-container";
@@ -75,6 +78,16 @@ impl Payload {
         };
         self.components.iter().map(item).collect()
     }
+}
+
+/// Where a release names a component, as a lock says why it is there.
+pub fn component_path(name: &str) -> String {
+    format!("{IMAGE_REFERENCES}[{name}]")
+}
+
+/// The component that such a place is of.
+pub fn component(path: &str) -> Option<&str> {
+    path.strip_prefix(IMAGE_REFERENCES)?.strip_prefix('[')?.strip_suffix(']')
 }
 
 /// The images that `KubeVirt` boots, by the config map of the installer: that of one architecture, or all of `multi`.

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use airlift_spec::Finding;
+use airlift_spec::stack::ReleaseChannel;
 
 use super::*;
-use crate::config::{ImageSet, ReleaseWish};
+use crate::config::{self, ImageSet};
 use crate::mapping::{Item, Mode, Routes, mapping};
 
 fn digest(version: &str) -> String {
@@ -23,10 +24,11 @@ fn graph(versions: &[&str], edges: &[(&str, &str)]) -> Graph {
         .unwrap()
 }
 
-fn wish(channels: &str) -> ReleaseWish {
+fn wish(channels: &str) -> Vec<ReleaseChannel> {
     let text =
         format!("kind: ImageSetConfiguration\nmirror: {{platform: {{channels: [{channels}]}}}}");
-    ImageSet::parse(&text).unwrap().platform
+    let channels = ImageSet::parse(&text).unwrap().platform.channels;
+    channels.iter().map(config::ReleaseChannel::wanted).collect()
 }
 
 fn chosen(channels: &str, graphs: &Graphs) -> Result<(Vec<String>, Vec<Finding>), ReleaseError> {
@@ -81,6 +83,9 @@ fn what_a_channel_has_not_is_said() {
     );
     let missing =
         said("{name: stable-4.18, minVersion: 4.18.5, maxVersion: 4.18.10, shortestPath: true}");
+    let near = chosen("{name: stable-4.18, minVersion: 4.18.5, maxVersion: 4.18.6}", &graphs);
+    let near = near.unwrap_err().help().unwrap();
+    assert!(near.ends_with("such as 4.18.1, 4.18.2, 4.18.3, 4.18.10"), "{near}");
     assert_eq!(missing, "version 4.18.5 not found in the \"stable-4.18\" channel");
     let empty = BTreeMap::from([("c".to_owned(), graph(&[], &[]))]);
     assert!(chosen("{name: c}", &empty).unwrap_err().to_string().contains("no cluster versions"));
@@ -171,7 +176,7 @@ fn a_release_and_its_components_have_the_names_of_the_peer() {
     let payload = Payload::parse(references.to_string().as_bytes()).unwrap();
     assert_eq!(payload.version, "4.18.10");
     let mut items = payload.items(&release.image);
-    items.push(release.item());
+    items.push(Item::Release(release.image.clone()));
     let routes = Routes {
         mode: Mode::MirrorToMirror,
         cache: "localhost:55000".to_owned(),
@@ -188,6 +193,12 @@ fn a_release_and_its_components_have_the_names_of_the_peer() {
         )
     );
     assert!(matches!(&items[2], Item::Release(image) if image.digest.is_some()));
+}
+
+#[test]
+fn a_component_is_known_by_where_a_release_names_it() {
+    assert_eq!(component(&component_path("cli")), Some("cli"));
+    assert_eq!(component("relatedImages[cli]"), None);
 }
 
 #[test]
@@ -233,6 +244,10 @@ fn graphs_and_signatures_are_asked_for_where_they_are() {
         "https://own/graph?x=1&arch=a%26b&channel=c"
     );
     assert!(graph_url(Product::Okd, Some("https://own"), "amd64", "c").starts_with(OKD_GRAPH));
+    let data = |place: Option<&str>| graph_data_url(place);
+    assert_eq!(data(None), "https://api.openshift.com/api/upgrades_info/graph-data");
+    assert_eq!(data(Some("https://own/api/v1/graph?x=1")), "https://own/api/graph-data");
+    assert_eq!(data(Some("https://own/graph")), "https://own/graph-data");
     let release: Digest = digest("x").parse().unwrap();
     let url = signature_url(SIGNATURES, release);
     assert!(url.ends_with(&format!("/release/{}/signature-1", digest("x").replace(':', "="))));

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use airlift_spec::Digest;
+use airlift_spec::{Digest, Lock, lock};
 
 use super::{File, Mirrored, annotations, reference};
-use crate::mapping::Kind;
-use crate::name::digest_tag;
+use crate::mapping::{Kind, release_tag};
+use crate::name::{ImageName, digest_tag};
 use crate::yaml;
 
 /// An `OpenPGP` signature of a release, as it is published.
@@ -18,6 +18,19 @@ use crate::yaml;
 pub struct Signature {
     pub release: Digest,
     pub bytes: Vec<u8>,
+}
+
+impl Signature {
+    /// Those of the releases in a lock, with the tag that each has in a mirror.
+    pub fn of_lock(lock: &Lock) -> Vec<(String, Self)> {
+        let releases = lock.artifacts.iter().filter(|it| it.kind == lock::Kind::Release);
+        let signed = releases.filter(|release| !release.signature.is_empty());
+        let signature = |release: &lock::Artifact| {
+            let tag = release_tag(&ImageName::from(&release.reference));
+            Some((tag, Self { release: release.digest?, bytes: release.signature.clone() }))
+        };
+        signed.filter_map(signature).collect()
+    }
 }
 
 /// The update service serves the releases by the graph; without both there is none.

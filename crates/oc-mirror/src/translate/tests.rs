@@ -114,3 +114,24 @@ fn a_catalog_is_filtered_unless_all_of_it_is_wanted() {
     };
     assert_eq!(set.operators.iter().map(is_filtered).collect::<Vec<_>>(), [true, false]);
 }
+
+#[test]
+fn releases_are_one_source_of_all_channels() {
+    let release = |platform: &str| {
+        let stack = translated(&format!("  platform: {{{platform}}}\n")).stack;
+        let finder = stack.finders[0].clone();
+        let FinderKind::Release(release) = finder.kind.clone() else { panic!("{finder:?}") };
+        (finder.key(), finder.line, release)
+    };
+    let (key, line, two) = release(
+        "graph: true, channels: [{name: stable-4.18, minVersion: 4.18.1}, {name: stable-4.20, type: okd}], architectures: [arm64]",
+    );
+    assert_eq!((&*key, line), ("openshift: stable-4.18, stable-4.20", 3));
+    assert_eq!((two.graph, two.architectures), (true, vec!["arm64".to_owned()]));
+    let Releases::Channels(channels) = two.releases else { panic!() };
+    assert_eq!(channels[0].from.as_ref().unwrap().to_string(), "4.18.1");
+    let (_, _, one) = release("release: 'quay.io/o/r:4.18.1-x86_64', kubeVirtContainer: true");
+    assert!(one.kube_virt && matches!(one.releases, Releases::Image(_)));
+    assert_eq!(release("graph: true").0, "openshift: graph");
+    assert!(translated("  additionalImages: [{name: 'a.io/b:1'}]\n").stack.finders.is_empty());
+}

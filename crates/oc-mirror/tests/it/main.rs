@@ -5,3 +5,4 @@
 mod crds;
 mod data;
 mod mapping;
+mod signature;

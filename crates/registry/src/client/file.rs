@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use airlift_spec::Ctx;
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -24,6 +24,7 @@ impl Shared {
     pub(crate) async fn file(
         self: &Arc<Self>,
         address: &str,
+        accept: &'static str,
         limit: usize,
         ctx: &Ctx,
     ) -> Result<Option<Bytes>, ClientError> {
@@ -33,7 +34,7 @@ impl Shared {
             kind: Kind::File,
             method: Method::GET,
             to: To::Url(url.clone()),
-            headers: HeaderMap::new(),
+            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]),
             body: Body::Empty,
             scope: Scope::none(),
             what: "the file".to_owned(),

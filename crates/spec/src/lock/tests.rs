@@ -102,6 +102,7 @@ fn every_lock_ever_written_still_reads_and_prints_as_it_was() {
     for (text, artifacts, remotes) in [
         (include_str!("../../../../fixtures/lock/v1/images.lock"), 3, 0),
         (include_str!("../../../../fixtures/lock/v1/remotes.lock"), 1, 2),
+        (include_str!("../../../../fixtures/lock/v1/releases.lock"), 3, 0),
     ] {
         let lock = Lock::parse(text.as_bytes()).unwrap();
         assert_eq!((lock.artifacts.len(), lock.remotes.len()), (artifacts, remotes));
@@ -114,4 +115,22 @@ fn what_is_no_commit_is_refused() {
     let text = include_str!("../../../../fixtures/lock/v1/remotes.lock");
     let hostile = text.replace("5b0c6d1a7d1f0e2b3c4d5e6f708192a3b4c5d6e7", "--upload-pack=x");
     assert!(matches!(Lock::parse(hostile.as_bytes()), Err(LockError::Json(_))));
+}
+
+#[test]
+fn a_lock_with_a_release_asks_for_a_reader_that_knows_its_names() {
+    let mut lock = lock();
+    lock.artifacts[0].mirrored_as =
+        ["airlift.local/openshift/release:1-cli".parse().unwrap()].into();
+    lock.artifacts[0].signature = b"signed".to_vec();
+    let text = lock.to_text();
+    assert!(text.contains("\"signature\": \"c2lnbmVk\""), "{text}");
+    let read = Lock::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.needs, ["releases"]);
+    assert_eq!(read.artifacts[0].signature, b"signed");
+    let names =
+        |layout| read.artifacts[0].placed_as(layout).map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(Layout::OcMirror), ["airlift.local/openshift/release:1-cli"]);
+    assert_eq!(names(Layout::Host), ["docker.io/library/a:1"]);
+    assert!(Lock::parse(text.replace("c2lnbmVk", "?").as_bytes()).is_err());
 }

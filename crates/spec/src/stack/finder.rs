@@ -1,5 +1,6 @@
-//! Sources that find images: catalogs, charts, and manifests.
+//! Sources that find images: catalogs, charts, manifests, and releases of OpenShift.
 
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::Stack;
@@ -25,6 +26,7 @@ pub enum FinderKind {
     Catalog(CatalogSource),
     Chart(ChartSource),
     Manifests(ManifestsSource),
+    Release(ReleaseSource),
 }
 
 /// A `catalog:` source: operators out of an OLM file-based catalog.
@@ -185,6 +187,54 @@ pub struct ManifestsSource {
     pub place: Place,
 }
 
+/// An `openshift:` source: releases, each with the images that it is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseSource {
+    pub releases: Releases,
+    /// As the update service calls them, such as `amd64` and `multi`; never empty.
+    pub architectures: Vec<String>,
+    /// Whether the image with the update graph is made.
+    pub graph: bool,
+    /// Whether the machine that `KubeVirt` boots is carried as well.
+    pub kube_virt: bool,
+}
+
+/// Which releases are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Releases {
+    /// One, by the name of its image.
+    Image(Reference),
+    /// Those of channels. With several, what lies on the way from the first to the last is meant as well.
+    Channels(Vec<ReleaseChannel>),
+}
+
+/// What of a channel of the update graph is meant: its newest release, unless more is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseChannel {
+    pub name: String,
+    pub product: Product,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Version>,
+    /// Only the releases on the shortest way from the one to the other.
+    pub shortest_path: bool,
+    /// From the oldest, where no other is named.
+    pub full: bool,
+}
+
+/// Whose releases a channel has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    #[default]
+    Ocp,
+    Okd,
+}
+
 impl Finder {
     /// The source's name in the lock's reasons.
     pub fn key(&self) -> String {
@@ -195,6 +245,7 @@ impl Finder {
                 None => format!("chart: {}", self.written),
             },
             FinderKind::Manifests(_) => format!("manifests: {}", self.written),
+            FinderKind::Release(_) => format!("openshift: {}", self.written),
         }
     }
 

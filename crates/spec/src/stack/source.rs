@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use semver::Version;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -9,11 +10,12 @@ use serde_saphyr::Spanned;
 
 use super::finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ManifestsSource, PackageWish, Place, Rules, Selection, Switches,
+    ManifestsSource, PackageWish, Place, Product, ReleaseChannel, ReleaseSource, Releases, Rules,
+    Selection, Switches,
 };
 use super::{ImageSource, Origin, PlatformsWire, StackError, line, origin, platforms};
 use crate::lock::Because;
-use crate::reference::Reference;
+use crate::reference::{Reference, is_tag};
 
 /// What one entry of `sources:` comes to.
 pub(super) enum Source {
@@ -29,6 +31,7 @@ pub(super) struct SourceWire {
     catalog: Option<Spanned<String>>,
     chart: Option<Spanned<String>>,
     manifests: Option<Spanned<String>>,
+    openshift: Option<Spanned<String>>,
     model: Option<Spanned<serde_json::Value>>,
     juju: Option<Spanned<serde_json::Value>>,
     file: Option<Spanned<serde_json::Value>>,
@@ -49,6 +52,13 @@ pub(super) struct SourceWire {
     kube_version: Option<Spanned<String>>,
     api_versions: Option<Spanned<Vec<String>>>,
     switches: Option<Spanned<Switches>>,
+    product: Option<Spanned<Product>>,
+    from: Option<Spanned<String>>,
+    to: Option<Spanned<String>>,
+    shortest_path: Option<Spanned<bool>>,
+    architectures: Option<Spanned<Vec<String>>>,
+    graph: Option<Spanned<bool>>,
+    kubevirt: Option<Spanned<bool>>,
 }
 
 /// Fields that several kinds have.
@@ -64,11 +74,11 @@ impl SourceWire {
             ("catalog", self.catalog.clone()),
             ("chart", self.chart.clone()),
             ("manifests", self.manifests.clone()),
+            ("openshift", self.openshift.clone()),
         ];
         let mut kinds = kinds.into_iter().filter_map(|(kind, value)| Some((kind, value?)));
         let Some((kind, value)) = kinds.next() else {
-            let message =
-                "an entry of `sources:` has no `image:`, `catalog:`, `chart:` or `manifests:`";
+            let message = "an entry of `sources:` has no `image:`, `catalog:`, `chart:`, `manifests:` or `openshift:`";
             return Err(StackError::Value { line: at, message: message.to_owned() });
         };
         if let Some((other, value)) = kinds.next() {
@@ -79,6 +89,7 @@ impl SourceWire {
             "image" => self.image_source(value).map(Source::Image),
             "catalog" => self.catalog_source(value).map(Source::Finder),
             "chart" => self.chart_source(value).map(Source::Finder),
+            "openshift" => self.release_source(value).map(Source::Finder),
             _ => self.manifests_source(value).map(Source::Finder),
         }
     }
@@ -115,10 +126,18 @@ impl SourceWire {
             ("kubeVersion", self.kube_version.as_ref().map(line)),
             ("apiVersions", self.api_versions.as_ref().map(line)),
             ("switches", self.switches.as_ref().map(line)),
+            ("product", self.product.as_ref().map(line)),
+            ("from", self.from.as_ref().map(line)),
+            ("to", self.to.as_ref().map(line)),
+            ("shortestPath", self.shortest_path.as_ref().map(line)),
+            ("architectures", self.architectures.as_ref().map(line)),
+            ("graph", self.graph.as_ref().map(line)),
+            ("kubevirt", self.kubevirt.as_ref().map(line)),
         ];
         for (field, line) in fields {
             if let Some(line) = line.filter(|_| !known.contains(&field)) {
-                let message = format!("`{field}:` means nothing in a `{kind}:` source");
+                let colon = if kind.contains(':') { "" } else { ":" };
+                let message = format!("`{field}:` means nothing in a `{kind}{colon}` source");
                 return Err(StackError::Value { line, message });
             }
         }
@@ -227,6 +246,84 @@ impl SourceWire {
             own_platforms: self.platforms.map(platforms).transpose()?,
         })
     }
+}
+
+/// How a source is called that names a release by its image.
+const ONE_RELEASE: &str = "openshift: IMAGE";
+
+/// What of a channel an entry means, and so nothing that can be said of one release.
+const OF_A_CHANNEL: [&str; 5] = ["product", "from", "to", "shortestPath", "full"];
+
+impl SourceWire {
+    fn release_source(self, openshift: Spanned<String>) -> Result<Finder, StackError> {
+        let (line, written) = (line(&openshift), openshift.value);
+        // A channel has no slash, and every image of a registry has.
+        let is_image = written.contains('/');
+        let of_channel = if is_image { [].as_slice() } else { &OF_A_CHANNEL };
+        let known = [&[PLATFORMS, "architectures", "graph", "kubevirt"], of_channel].concat();
+        self.only(if is_image { ONE_RELEASE } else { "openshift" }, &known)?;
+        let releases = if is_image {
+            Releases::Image(reference(&written, line)?)
+        } else {
+            Releases::Channels(vec![self.release_channel(&written, line)?])
+        };
+        let is_set = |flag: Option<&Spanned<bool>>| flag.is_some_and(|flag| flag.value);
+        let (graph, kube_virt) = (is_set(self.graph.as_ref()), is_set(self.kubevirt.as_ref()));
+        let own_platforms = self.platforms.map(platforms).transpose()?;
+        let architectures = architectures(self.architectures, own_platforms.is_some())?;
+        let kind = FinderKind::Release(ReleaseSource { releases, architectures, graph, kube_virt });
+        Ok(Finder { written, line, kind, own_platforms })
+    }
+
+    fn release_channel(&self, name: &str, at: u64) -> Result<ReleaseChannel, StackError> {
+        if !is_tag(name) {
+            let message = format!("`{name}` is no channel, such as `stable-4.20`");
+            return Err(StackError::Value { line: at, message });
+        }
+        let (from, to) = (release_version(self.from.as_ref())?, release_version(self.to.as_ref())?);
+        if from.is_some() && to.is_some() && from > to {
+            let message = "`from:` is above `to:`".to_owned();
+            return Err(StackError::Value { line: at, message });
+        }
+        Ok(ReleaseChannel {
+            name: name.to_owned(),
+            product: self.product.as_ref().map(|it| it.value).unwrap_or_default(),
+            from,
+            to,
+            shortest_path: self.shortest_path.as_ref().is_some_and(|it| it.value),
+            full: self.full.as_ref().is_some_and(|it| it.value),
+        })
+    }
+}
+
+fn release_version(written: Option<&Spanned<String>>) -> Result<Option<Version>, StackError> {
+    let parse = |text: &Spanned<String>| {
+        text.value.parse().map_err(|_| StackError::Value {
+            line: line(text),
+            message: format!(
+                "`{}` is no version of a release; write all three numbers, like `4.20.1`",
+                text.value
+            ),
+        })
+    };
+    written.map(parse).transpose()
+}
+
+/// Releases are published for each architecture, and as `multi` for several, which `platforms:` thins out.
+fn architectures(
+    written: Option<Spanned<Vec<String>>>,
+    has_platforms: bool,
+) -> Result<Vec<String>, StackError> {
+    let Some(list) = written else {
+        return Ok(vec![if has_platforms { "multi" } else { "amd64" }.to_owned()]);
+    };
+    let odd = list.value.iter().find(|architecture| !is_tag(architecture));
+    let message = match odd {
+        _ if list.value.is_empty() => "`architectures:` is an empty list".to_owned(),
+        Some(odd) => format!("`{odd}` is no architecture, such as `amd64` or `multi`"),
+        None => return Ok(list.value),
+    };
+    Err(StackError::Value { line: line(&list), message })
 }
 
 fn reference(name: &str, line: u64) -> Result<Reference, StackError> {

@@ -139,6 +139,8 @@ fn every_stack_ever_written_still_reads() {
     assert_eq!(stack.images.len(), 4);
     assert_eq!(stack.images[3].because().len(), 2);
     assert_eq!(stack.exclude.len(), 1);
+    let stack = parse(include_str!("../../../../fixtures/stack/v1/releases.yaml")).unwrap();
+    assert_eq!(stack.finders.len(), 3);
 }
 
 #[test]
@@ -225,4 +227,48 @@ fn fields_of_another_kind_are_refused_with_their_line() {
     refused(&entry("{catalog: ./a}"), "needs `as: HOST/PATH:TAG`");
     refused(&entry("{packages: {apt: x}}"), "line 4: `packages:` sources are not supported");
     refused(&entry("{platforms: all}"), "line 4: an entry of `sources:` has no `image:`");
+}
+
+#[test]
+fn releases_are_those_of_a_channel_or_one_by_its_image() {
+    let release = |entry: &str| {
+        let text = format!("version: 1\nname: demo\nsources: [{{openshift: {entry}}}]");
+        let finder = parse(&text).unwrap().finders.remove(0);
+        let FinderKind::Release(release) = finder.kind.clone() else { panic!("{finder:?}") };
+        (finder.key(), release)
+    };
+    let (key, newest) = release("stable-4.20");
+    assert_eq!(key, "openshift: stable-4.20");
+    assert_eq!(newest.architectures, ["amd64"]);
+    let Releases::Channels(channels) = &newest.releases else { panic!("{newest:?}") };
+    assert_eq!((&*channels[0].name, &channels[0].from), ("stable-4.20", &None));
+    let (_, ranged) =
+        release("eus-4.20, from: 4.18.3, to: 4.20.6, shortestPath: true, graph: true");
+    let Releases::Channels(channels) = &ranged.releases else { panic!("{ranged:?}") };
+    assert!(channels[0].shortest_path && ranged.graph);
+    assert_eq!(channels[0].to.as_ref().unwrap().to_string(), "4.20.6");
+    let (_, one) = release("'quay.io/o/ocp-release:4.20.1-multi', architectures: [multi]");
+    assert!(matches!(&one.releases, Releases::Image(it) if it.tag() == Some("4.20.1-multi")));
+    let (_, thinned) = release("stable-4.20, platforms: [linux/arm64]");
+    assert_eq!(thinned.architectures, ["multi"]);
+}
+
+#[test]
+fn what_an_openshift_source_cannot_mean_is_refused_with_its_line() {
+    let refused = |entry: &str, expected: &str| {
+        let text = format!("version: 1\nname: demo\nsources:\n  - openshift: {entry}\n");
+        let message = parse(&text).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(
+        "quay.io/o/r:1\n    full: true",
+        "line 5: `full:` means nothing in a `openshift: IMAGE`",
+    );
+    refused("stable-4.20\n    values: [a]", "line 5: `values:` means nothing in a `openshift:`");
+    refused("stable-4.20\n    from: 4.20", "line 5: `4.20` is no version of a release");
+    refused("stable-4.20\n    from: 4.20.2\n    to: 4.20.1", "line 4: `from:` is above `to:`");
+    refused("stable-4.20\n    architectures: []", "line 5: `architectures:` is an empty list");
+    refused("stable-4.20\n    architectures: [a/b]", "line 5: `a/b` is no architecture");
+    refused("'stable 4'", "line 4: `stable 4` is no channel");
+    refused("quay.io/o/R:1", "line 4: `quay.io/o/R:1` is not an image reference");
 }

@@ -9,6 +9,7 @@ use airlift_store::Store;
 use airlift_testkit::registry::{FakeOptions, FakeRegistry};
 use airlift_upstream::UpstreamError;
 use airlift_upstream::fetch::{FetchOptions, Fetched, fetch};
+use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::{Resolution, ResolveOptions, Upstream, resolve};
 use tempfile::TempDir;
 
@@ -30,6 +31,7 @@ impl World {
             store: Store::create(&folder.path().join("store")).unwrap(),
             base: folder.path().to_owned(),
             programs: OsString::new(),
+            releases: ReleasePlaces::default(),
         };
         Self { registry: FakeRegistry::with(options), upstream, folder }
     }

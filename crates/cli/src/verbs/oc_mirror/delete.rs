@@ -6,7 +6,7 @@ use airlift_bundle::load::Target;
 use airlift_bundle::remove::{Removal, RemoveOptions, Removed, Wish, remove};
 use airlift_oc_mirror::{
     DeleteArguments, DeleteItem, Deletion, GENERIC, ImageName, Mode, Purpose, Routes, Signatures,
-    Workspace, delete_list, read_delete_list,
+    delete_list, read_delete_list,
 };
 use airlift_spec::{Failure, Finding, Layout};
 use airlift_upstream::resolve::{ResolveOptions, discover};
@@ -68,8 +68,10 @@ pub(super) async fn run(args: &Args, common: &Common, app: &App) -> Result<Exit,
     args.check(app)?;
     match deletion {
         Deletion::Generate { config, workspace, id, registry } => {
-            let files = Files::of(&workspace, id.as_deref());
-            generate(args, common, Path::new(&config), &registry, files, app).await
+            let set = read_set(Path::new(&config), Purpose::Delete)?;
+            let (config, content) = (Path::new(&config), &set);
+            let set = Set { common, app, config, workspace: &workspace, content };
+            generate(args, set, &registry, id.as_deref()).await
         }
         Deletion::Delete { list, registry } => {
             delete(args, common, Path::new(&list), &registry, app).await
@@ -98,30 +100,15 @@ impl Args {
     }
 }
 
-/// What the first step writes.
-struct Files {
-    list: PathBuf,
-    config: PathBuf,
-}
-
-impl Files {
-    fn of(workspace: &Workspace, id: Option<&str>) -> Self {
-        Self { list: workspace.delete_images(id), config: workspace.delete_config(id) }
-    }
-}
-
 /// Looks up what the configuration means, as a mirror run does, and writes down what that is in the registry.
 async fn generate(
     args: &Args,
-    common: &Common,
-    config: &Path,
+    set: Set<'_>,
     registry: &str,
-    files: Files,
-    app: &App,
+    id: Option<&str>,
 ) -> Result<Exit, Failure> {
-    let text = read_text("configuration", config)?;
-    let set = read_set(config, Purpose::Delete)?;
-    let set = Set { common, app, config, content: &set };
+    let Set { app, workspace, content, .. } = set;
+    let text = read_text("configuration", set.config)?;
     let upstream = set.upstream()?;
     let stack = set.stack(&upstream).await?;
     let found = discover(&stack, &upstream, &ResolveOptions::default(), &app.ctx).await?;
@@ -134,18 +121,17 @@ async fn generate(
         registry: registry.to_owned(),
         max_nested_paths: None,
     };
-    let content = set.content;
     let (copies, mut findings) = content.copies(&content.items(&found.lock), &routes);
     findings.extend(found.lock.findings);
     findings.extend(content.warnings.iter().cloned());
     // Half a list would be taken for a whole one.
-    let is_whole = failures.is_empty();
+    let (list, is_whole) = (workspace.delete_images(id), failures.is_empty());
     if is_whole {
         let signatures = if args.delete_signatures { Signatures::Delete } else { Signatures::Keep };
-        write(&files.list, &delete_list(&copies, signatures))?;
-        write(&files.config, &text)?;
+        write(&list, delete_list(&copies, signatures))?;
+        write(&workspace.delete_config(id), text)?;
     }
-    let list = is_whole.then_some(files.list);
+    let list = is_whole.then_some(list);
     let names: BTreeSet<&String> = copies.iter().map(|copy| &copy.destination).collect();
     app.print(&Generated { images: names.len() as u64, list, findings, failures })?;
     Ok(if is_whole { Exit::Success } else { Exit::Peer(GENERIC) })

@@ -74,6 +74,9 @@ pub(super) struct Common {
     dest: Dest,
     #[command(flatten)]
     idle: Idle,
+    /// Take releases that no trusted key has signed, and say so
+    #[arg(long, global = true, hide = true)]
+    pub(super) ignore_release_signature: bool,
     /// The version whose rules are kept to, which is always 2
     #[arg(long, global = true)]
     v2: bool,

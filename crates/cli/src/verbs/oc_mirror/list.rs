@@ -111,6 +111,7 @@ async fn of_catalog(
         store: store(common, app)?,
         base: ".".into(),
         programs: app.environment.programs(),
+        releases: app.environment.release_places(),
     };
     let part = match &wanted.package {
         Some(package) => Wanted::packages([package]),

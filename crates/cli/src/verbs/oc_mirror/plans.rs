@@ -89,7 +89,7 @@ pub(super) fn write_missing(
     if missing.is_empty() {
         return Ok(());
     }
-    write(&workspace.missing(), &airlift_oc_mirror::mapping(missing))
+    write(&workspace.missing(), airlift_oc_mirror::mapping(missing))
 }
 
 /// The images that the store has whole: as they are pinned by the run before, or by their own names.

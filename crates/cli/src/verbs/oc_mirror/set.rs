@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use airlift_oc_mirror::{ArgumentError, ChartRepository, ImageSet, Transport};
+use airlift_oc_mirror::{ArgumentError, ChartRepository, ImageSet, Transport, Workspace};
 use airlift_spec::{Failure, Reference, Stack};
 use airlift_store::Store;
 use airlift_upstream::chart_index;
+use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::Upstream;
 
 use super::flags::Common;
@@ -23,6 +24,7 @@ pub(super) struct Set<'a> {
     pub(super) common: &'a Common,
     pub(super) app: &'a App,
     pub(super) config: &'a Path,
+    pub(super) workspace: &'a Workspace,
     pub(super) content: &'a ImageSet,
 }
 
@@ -34,6 +36,11 @@ impl Set<'_> {
             store: store(self.common, self.app)?,
             base: folder_of(self.config),
             programs: self.app.environment.programs(),
+            releases: ReleasePlaces {
+                trust_without_signature: self.common.ignore_release_signature,
+                answers: Some(self.workspace.graphs()),
+                ..self.app.environment.release_places()
+            },
         })
     }
 
