@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use airlift_spec::placement::nested;
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::{Digest, Reference};
 
@@ -14,7 +15,7 @@ pub(crate) const RELEASE_CONTENT: &str = "openshift/release";
 const GRAPH_IMAGE: &str = "openshift/graph-image:latest";
 
 /// The host that a lock writes before a name which is the peer's alone.
-const MIRROR: &str = "airlift.local";
+pub(crate) const MIRROR: &str = "airlift.local";
 
 /// What an image is, in the order in which oc-mirror copies: what others need comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -269,23 +270,10 @@ impl Routes {
     fn in_registry(&self, place: &str) -> String {
         let whole = format!("{}/{place}", self.registry.trim_end_matches('/'));
         match (self.max_nested_paths, whole.split_once('/')) {
-            (Some(most), Some((host, path))) => format!("docker://{host}/{}", flat(path, most)),
+            (Some(most), Some((host, path))) => format!("docker://{host}/{}", nested(path, most)),
             _ => format!("docker://{whole}"),
         }
     }
-}
-
-/// A path of at most `most` parts: those too many are joined to the last one.
-fn flat(path: &str, most: usize) -> String {
-    let parts: Vec<&str> = path.split('/').collect();
-    if most == 0 || parts.len() <= most {
-        return path.to_owned();
-    }
-    let (kept, rest) = parts.split_at(most - 1);
-    let mut parts = kept.to_vec();
-    let last = rest.join("-");
-    parts.push(&last);
-    parts.join("/")
 }
 
 /// `mapping.txt` of these copies, and `missing.txt` of those that the cache lacks.

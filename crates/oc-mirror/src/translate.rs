@@ -1,7 +1,5 @@
 //! A configuration as a stack, which the rest of airlift resolves, fetches and loads.
 
-use std::collections::BTreeSet;
-
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::stack::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
@@ -13,7 +11,7 @@ use crate::config::{
     AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet, Mistake,
     Operator, Package, ReleaseChannel, ReleaseWish,
 };
-use crate::mapping::{CatalogItem, Filtered, Item};
+use crate::mapping::{CatalogItem, Filtered, Item, MIRROR};
 use crate::name::Transport;
 
 /// The host of what came from a disk and has none.
@@ -50,10 +48,41 @@ impl ImageSet {
     }
 }
 
-/// The same image, twice in a file, is one.
+/// The same image, twice in a file, is one, with the names of both.
 fn once_each(images: Vec<ImageSource>) -> Vec<ImageSource> {
-    let mut seen = BTreeSet::new();
-    images.into_iter().filter(|image| seen.insert(image.reference.clone())).collect()
+    let mut once: Vec<ImageSource> = Vec::new();
+    for image in images {
+        match once.iter_mut().find(|it| it.reference == image.reference) {
+            Some(known) => known.mirrored_as.extend(image.mirrored_as),
+            None => once.push(image),
+        }
+    }
+    for image in &mut once {
+        // Its own name goes without saying where it is the only one.
+        if image.mirrored_as.iter().all(|name| is_own(name, &image.reference)) {
+            image.mirrored_as.clear();
+        }
+    }
+    once
+}
+
+fn is_own(name: &Reference, own: &Reference) -> bool {
+    name.repository() == own.repository() && name.tag() == own.tag()
+}
+
+/// The name of an image in a mirror, by which the layout of oc-mirror places it.
+fn mirrored_as(wanted: &AdditionalImage, own: &Reference) -> Result<Reference, ConfigError> {
+    let image = &wanted.image;
+    let path = wanted.target_repo.as_deref().unwrap_or(&image.path).trim_matches('/');
+    // Where it keeps its path it is no stranger to images of the same repository.
+    let host = if path == own.path() { own.host() } else { MIRROR };
+    let name = match (wanted.target_tag.as_ref().or(image.tag.as_ref()), image.digest) {
+        // A tag made of the digest is the name of what signs the image.
+        (None, Some(digest)) => format!("{host}/{path}@{digest}"),
+        (Some(tag), _) => format!("{host}/{path}:{tag}"),
+        (None, None) => format!("{host}/{path}:{}", image.far_tag()),
+    };
+    reference(&name, wanted.line, "targetRepo")
 }
 
 fn image_source(wanted: &AdditionalImage) -> Result<ImageSource, ConfigError> {
@@ -62,13 +91,20 @@ fn image_source(wanted: &AdditionalImage) -> Result<ImageSource, ConfigError> {
         Transport::Docker => (image.reference(), Origin::Registry),
         Transport::Oci => {
             let path = wanted.target_repo.as_deref().unwrap_or(&image.path);
-            let name = format!("{NO_HOST}/{}:{}", path.trim_matches('/'), image.far_tag());
+            let tag = wanted.target_tag.clone().unwrap_or_else(|| image.far_tag());
+            let name = format!("{NO_HOST}/{}:{tag}", path.trim_matches('/'));
             (name, Origin::OciLayout { path: image.path.clone(), name: None })
         }
     };
     let reference = reference(&name, wanted.line, "targetRepo")?;
     let platforms = platforms(&wanted.platforms);
-    Ok(ImageSource::new(wanted.written.clone(), wanted.line, reference, origin, platforms))
+    let mut source =
+        ImageSource::new(wanted.written.clone(), wanted.line, reference, origin, platforms);
+    if image.transport == Transport::Docker {
+        let name = mirrored_as(wanted, &source.reference)?;
+        source.mirrored_as.insert(name);
+    }
+    Ok(source)
 }
 
 /// None where no release is wanted.

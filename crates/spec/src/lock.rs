@@ -25,8 +25,8 @@ const IMAGE_KEY: &str = "image: ";
 /// What a lock needs its reader to know once it holds more than images.
 const NEEDS_KINDS: &str = "kinds";
 
-/// What it needs to know where releases are among them, which have other names in a mirror.
-const NEEDS_RELEASES: &str = "releases";
+/// What it needs to know where some have other names in a mirror.
+const NEEDS_MIRROR_NAMES: &str = "mirror-names";
 
 /// A lock, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,7 +299,8 @@ impl Lock {
             return Err(LockError::TooNew { found: header.format });
         }
         let mut needs = header.needs.into_iter();
-        if let Some(unknown) = needs.find(|it| ![NEEDS_KINDS, NEEDS_RELEASES].contains(&&**it)) {
+        if let Some(unknown) = needs.find(|it| ![NEEDS_KINDS, NEEDS_MIRROR_NAMES].contains(&&**it))
+        {
             return Err(LockError::Needs(unknown));
         }
         let lock: Self = serde_json::from_slice(bytes).map_err(LockError::Json)?;
@@ -326,8 +327,8 @@ impl Lock {
     /// Puts everything into the order that the text has, and asks of readers what it takes.
     pub fn sort(&mut self) {
         let is_plain = self.artifacts.iter().all(|artifact| artifact.kind == Kind::Image);
-        let has_releases = self.artifacts.iter().any(Artifact::is_of_a_release);
-        let needs = [(!is_plain).then_some(NEEDS_KINDS), has_releases.then_some(NEEDS_RELEASES)];
+        let has_names = self.artifacts.iter().any(|artifact| !artifact.mirrored_as.is_empty());
+        let needs = [(!is_plain).then_some(NEEDS_KINDS), has_names.then_some(NEEDS_MIRROR_NAMES)];
         self.needs = needs.into_iter().flatten().map(str::to_owned).collect();
         for artifact in &mut self.artifacts {
             artifact.children.sort();
@@ -415,6 +416,9 @@ fn check_source(artifact: &Artifact, source: &ImageSource, stack: &Stack) -> Res
     {
         return Err(Stale::Reason { reference: reference() });
     }
+    if !source.mirrored_as.is_subset(&artifact.mirrored_as) {
+        return Err(Stale::MirrorName { reference: reference() });
+    }
     if artifact.from != source.from_text() {
         return Err(Stale::Origin { reference: reference() });
     }
@@ -451,13 +455,9 @@ impl Artifact {
 
     /// The names that say where it lies on the far side.
     pub fn placed_as(&self, layout: Layout) -> impl Iterator<Item = &Reference> {
-        let has_others = layout == Layout::OcMirror && !self.mirrored_as.is_empty();
+        let has_others = layout.is_of_oc_mirror() && !self.mirrored_as.is_empty();
         let own = (!has_others).then_some(&self.reference);
         self.mirrored_as.iter().filter(move |_| has_others).chain(own)
-    }
-
-    fn is_of_a_release(&self) -> bool {
-        matches!(self.kind, Kind::Release | Kind::Graph) || !self.mirrored_as.is_empty()
     }
 
     /// The digests that a walk from the index does not follow.
@@ -498,6 +498,8 @@ pub enum Stale {
     Source { key: String },
     #[error("the reasons for `{reference}` have changed")]
     Reason { reference: String },
+    #[error("`{reference}` has another name in a mirror now")]
+    MirrorName { reference: String },
     #[error("`{reference}` comes from elsewhere now")]
     Origin { reference: String },
 }

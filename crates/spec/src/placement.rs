@@ -21,6 +21,9 @@ pub enum Layout {
     Host,
     /// `PREFIX/<path>`, as oc-mirror does.
     OcMirror,
+    /// The same, in at most this many path components, as oc-mirror does with `--max-nested-paths`. Names that would
+    /// become one are refused, as nothing tells them apart.
+    OcMirrorNested(u8),
     /// At most this many path components, prefix included, for registries without nested paths.
     Flat(u8),
 }
@@ -28,7 +31,9 @@ pub enum Layout {
 /// Why things cannot be placed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlacementError {
-    #[error("`{0}` is not a layout (expected `host`, `oc-mirror` or `flat:N` with N from 1 to 9)")]
+    #[error(
+        "`{0}` is not a layout (expected `host`, `oc-mirror`, `oc-mirror:N` or `flat:N` with N from 1 to 9)"
+    )]
     Layout(String),
     #[error("`{first}` and `{second}` would both become `{repository}` under layout `{layout}`")]
     Collision { first: String, second: String, repository: String, layout: Layout },
@@ -60,7 +65,9 @@ impl Layout {
     /// The repository of `reference` under `prefix` (which may be empty) on the far side.
     pub fn place(self, prefix: &str, reference: &Reference) -> Result<String, PlacementError> {
         let parts: Vec<String> = match self {
-            Self::OcMirror => words(prefix).chain(words(reference.path())).collect(),
+            Self::OcMirror | Self::OcMirrorNested(_) => {
+                words(prefix).chain(words(reference.path())).collect()
+            }
             Self::Host | Self::Flat(_) => words(prefix)
                 .chain([host_component(reference.host())])
                 .chain(words(reference.path()))
@@ -70,6 +77,7 @@ impl Layout {
             Self::Flat(most) => {
                 flatten(&parts, words(prefix).count(), usize::from(most), reference)
             }
+            Self::OcMirrorNested(most) => nested(&parts.join("/"), usize::from(most)),
             Self::Host | Self::OcMirror => parts.join("/"),
         };
         if is_repository(&repository) {
@@ -77,6 +85,11 @@ impl Layout {
         } else {
             Err(PlacementError::Name { name: reference.repository(), repository })
         }
+    }
+
+    /// Whether names are those that oc-mirror gives.
+    pub fn is_of_oc_mirror(self) -> bool {
+        matches!(self, Self::OcMirror | Self::OcMirrorNested(_))
     }
 
     /// Refuses references whose repositories differ here but would be one there.
@@ -114,6 +127,17 @@ fn host_component(host: &str) -> String {
     format!("ipv6_{bits:032x}{}", port.replace(':', "_"))
 }
 
+/// A path of at most `most` components: those too many are joined to the last one.
+pub fn nested(path: &str, most: usize) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    if most == 0 || parts.len() <= most {
+        return path.to_owned();
+    }
+    let (kept, rest) = parts.split_at(most - 1);
+    let last = rest.join("-");
+    kept.iter().copied().chain([last.as_str()]).collect::<Vec<_>>().join("/")
+}
+
 /// Joins what exceeds `most` components into the last one, told apart by a hash of the full name.
 fn flatten(parts: &[String], prefix_parts: usize, most: usize, reference: &Reference) -> String {
     let kept = most.saturating_sub(1).max(prefix_parts);
@@ -140,13 +164,16 @@ impl FromStr for Layout {
     type Err = PlacementError;
     fn from_str(text: &str) -> Result<Self, PlacementError> {
         let unknown = || PlacementError::Layout(text.to_owned());
-        match text {
-            "host" => Ok(Self::Host),
-            "oc-mirror" => Ok(Self::OcMirror),
-            _ => match text.strip_prefix("flat:").map(str::as_bytes) {
-                Some([digit @ b'1'..=b'9']) => Ok(Self::Flat(digit - b'0')),
-                _ => Err(unknown()),
-            },
+        let most = |digits: &str, highest: u8| match digits.parse::<u8>() {
+            Ok(most) if !digits.starts_with(['0', '+']) && most <= highest => Ok(most),
+            _ => Err(unknown()),
+        };
+        match text.split_once(':') {
+            None if text == "host" => Ok(Self::Host),
+            None if text == "oc-mirror" => Ok(Self::OcMirror),
+            Some(("oc-mirror", digits)) => most(digits, u8::MAX).map(Self::OcMirrorNested),
+            Some(("flat", digits)) => most(digits, 9).map(Self::Flat),
+            _ => Err(unknown()),
         }
     }
 }
@@ -156,6 +183,7 @@ impl fmt::Display for Layout {
         match self {
             Self::Host => f.write_str("host"),
             Self::OcMirror => f.write_str("oc-mirror"),
+            Self::OcMirrorNested(most) => write!(f, "oc-mirror:{most}"),
             Self::Flat(most) => write!(f, "flat:{most}"),
         }
     }
@@ -204,6 +232,28 @@ mod tests {
         let err = Layout::OcMirror.check("", &both).unwrap_err();
         assert!(matches!(err, PlacementError::Collision { .. }), "{err}");
         assert_eq!(Layout::Host.check("", &both), Ok(()));
+    }
+
+    #[test]
+    fn the_nested_layout_joins_what_is_too_deep_as_oc_mirror_does() {
+        check("oc-mirror:2", "", "quay.io/org/app:1", "org/app");
+        check("oc-mirror:2", "", "quay.io/a/b/c:1", "a/b-c");
+        check("oc-mirror:2", "team", "quay.io/a/b:1", "team/a-b");
+        check("oc-mirror:1", "", "quay.io/a/b:1", "a-b");
+        let both = [reference("quay.io/a/b/c:1"), reference("quay.io/a/b-c:1")];
+        assert!(Layout::OcMirrorNested(2).check("", &both).is_err());
+        for text in [
+            "oc-mirror:0",
+            "oc-mirror:256",
+            "oc-mirror:+1",
+            "flat:10",
+            "oc-mirror:",
+            "host:1",
+            "flat",
+        ] {
+            assert!(text.parse::<Layout>().is_err(), "{text}");
+        }
+        assert_eq!(Layout::OcMirrorNested(3).to_string(), "oc-mirror:3");
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct ImageSource {
     /// The canonical name it has, here and on the far side.
     pub reference: Reference,
     pub origin: Origin,
+    /// Its names in the layout of oc-mirror, where these are not its own.
+    pub mirrored_as: BTreeSet<Reference>,
     /// Platforms of this source alone; the stack's where there are none.
     own_platforms: Option<Platforms>,
     /// Reasons that a request file brought along.
@@ -175,7 +177,8 @@ impl ImageSource {
         origin: Origin,
         own_platforms: Option<Platforms>,
     ) -> Self {
-        Self { written, line, reference, origin, own_platforms, requested: Vec::new() }
+        let (mirrored_as, requested) = (BTreeSet::new(), Vec::new());
+        Self { written, line, reference, origin, mirrored_as, own_platforms, requested }
     }
 
     pub fn platforms<'a>(&'a self, stack: &'a Stack) -> &'a Platforms {

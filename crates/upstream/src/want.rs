@@ -44,6 +44,7 @@ impl Want {
     fn of(source: &ImageSource, stack: &Stack) -> Self {
         Self {
             because: source.because(),
+            mirrored_as: source.mirrored_as.clone(),
             source: Some(source.clone()),
             ..Self::image(source.reference.clone(), source.platforms(stack).clone())
         }

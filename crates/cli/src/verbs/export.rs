@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// The registry that a cluster pulls catalogs from, with the prefix that was loaded under; for `olm`
     #[arg(long, value_name = "REGISTRY[/PREFIX]", required_if_eq("format", "olm"))]
     registry: Option<RegistryPlace>,
-    /// How names became repositories there: `host`, `oc-mirror` or `flat:N`
+    /// How names became repositories there: `host`, `oc-mirror`, `oc-mirror:N` or `flat:N`
     #[arg(long, value_name = "LAYOUT", default_value_t, requires = "registry")]
     layout: Layout,
 }

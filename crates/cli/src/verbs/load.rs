@@ -42,7 +42,7 @@ pub(crate) struct Loading {
     /// Where to: `REGISTRY[/PREFIX]` or `store:DIR`
     #[arg(long, value_name = "DESTINATION")]
     pub(crate) to: Destination,
-    /// How names become repositories there: `host`, `oc-mirror` or `flat:N`
+    /// How names become repositories there: `host`, `oc-mirror`, `oc-mirror:N` or `flat:N`
     #[arg(long, value_name = "LAYOUT", default_value_t)]
     layout: Layout,
     /// Move tags that point to what this stack did not set
@@ -104,8 +104,8 @@ impl Loading {
         request: PathBuf,
         transfer: Transfer,
     ) -> Self {
-        let flat = |most| Layout::Flat(u8::try_from(most).unwrap_or(u8::MAX));
-        let layout = max_nested_paths.map_or(Layout::OcMirror, flat);
+        let nested = |most| Layout::OcMirrorNested(u8::try_from(most).unwrap_or(u8::MAX));
+        let layout = max_nested_paths.map_or(Layout::OcMirror, nested);
         Self {
             to: Destination::Registry(to),
             layout,

@@ -133,13 +133,6 @@ async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
     let way = args.arguments(app).way()?;
     let config = PathBuf::from(args.common.config.clone().unwrap_or_default());
     let set = read_set(&config, Purpose::Mirror)?;
-    if set.platform.is_wanted() && args.nested_paths().is_some() {
-        return Err(CliError::Refused {
-            message: "`--max-nested-paths` cannot be kept to for releases yet".to_owned(),
-            help: Some("mirror `platform:` by a configuration of its own, without it".to_owned()),
-        }
-        .into());
-    }
     let run = Run { args, app, way, set, config };
     match run.way.mode {
         Mode::DiskToMirror => run.on_the_far_side().await,

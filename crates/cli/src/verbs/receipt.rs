@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Rebuild the receipt of this lock's stack
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
-    /// How names became repositories there: `host`, `oc-mirror` or `flat:N`
+    /// How names became repositories there: `host`, `oc-mirror`, `oc-mirror:N` or `flat:N`
     #[arg(long, value_name = "LAYOUT", default_value_t, requires = "lock")]
     layout: Layout,
     /// The stack, where the registry keeps receipts of several

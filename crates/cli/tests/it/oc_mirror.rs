@@ -112,18 +112,35 @@ fn the_exit_code_has_a_bit_for_what_failed() {
     assert!(ran.stderr.contains("use the --config flag it is mandatory"), "{ran}");
 }
 
+/// What `mapping.txt` says and what is in the registry come from two pieces of code.
 #[test]
-fn what_cannot_be_carried_yet_is_refused_and_not_left_out() {
-    let world = world();
-    world
-        .write(
-            "isc.yaml",
-            "kind: ImageSetConfiguration\nmirror: {platform: {channels: [{name: stable-4.20}]}}\n",
-        )
-        .unwrap();
-    let flat = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--max-nested-paths", "2"];
-    let ran = airlift(&world, flat);
-    assert!(ran.code == Some(1) && ran.stderr.contains("cannot be kept to for releases"), "{ran}");
+fn every_image_lies_where_the_mapping_says() {
+    let registry = with_catalog();
+    let host = registry.host();
+    registry.put("deep/er/still/tool", "v3", &samples::image(4, &[300]));
+    for most in ["0", "2", "3"] {
+        let world = world_with_set(&registry);
+        let more = format!(
+            "  - {{name: '{host}/team/multi:v2', targetRepo: own/place, targetTag: mine}}\n  - {{name: '{host}/team/app:v1', targetTag: other}}\n  - name: {host}/deep/er/still/tool:v3\n"
+        );
+        world.write("isc.yaml", text(&world, "isc.yaml") + &more).unwrap();
+        trust_own_key(&world);
+        let far = FakeRegistry::start();
+        let to = format!("docker://{}/ns", far.host());
+        well(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk"], &["--v2"]);
+        let load = ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to, "--v2"];
+        let nested = ["--max-nested-paths", most];
+        well(&world, &load, &[&nested[..], &["--dry-run"]].concat());
+        well(&world, &load, &nested);
+        let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
+        assert_eq!(mapping.lines().count(), 7, "{mapping}");
+        for line in mapping.lines() {
+            let (_, there) = line.split_once(&format!("=docker://{}/", far.host())).unwrap();
+            let (repository, tag) = there.rsplit_once(':').unwrap();
+            let tags = far.tags(repository);
+            assert!(tags.contains_key(tag), "{most}: {line}: {tags:?}, {:?}", far.repositories());
+        }
+    }
 }
 
 #[test]

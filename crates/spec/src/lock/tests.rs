@@ -126,7 +126,7 @@ fn a_lock_with_a_release_asks_for_a_reader_that_knows_its_names() {
     let text = lock.to_text();
     assert!(text.contains("\"signature\": \"c2lnbmVk\""), "{text}");
     let read = Lock::parse(text.as_bytes()).unwrap();
-    assert_eq!(read.needs, ["releases"]);
+    assert_eq!(read.needs, ["mirror-names"]);
     assert_eq!(read.artifacts[0].signature, b"signed");
     let names =
         |layout| read.artifacts[0].placed_as(layout).map(ToString::to_string).collect::<Vec<_>>();

@@ -163,6 +163,7 @@ impl SourceWire {
             written,
             line,
             origin,
+            mirrored_as: [].into(),
             own_platforms: self.platforms.map(platforms).transpose()?,
             requested: self.because.map(|because| because.value).unwrap_or_default(),
         })
