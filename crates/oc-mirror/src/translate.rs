@@ -28,7 +28,7 @@ pub struct Translation {
 impl ImageSet {
     /// The stack `name` that wants what this set wants.
     ///
-    /// Catalogs are to be filtered as oc-mirror does, and no dependencies are followed.
+    /// Catalogs are to be filtered as oc-mirror does, and dependencies are said, not followed.
     pub fn translate(&self, name: &str) -> Result<Translation, ConfigError> {
         let images = self.additional_images.iter().map(image_source);
         let images = once_each(images.collect::<Result<_, _>>()?);
@@ -153,7 +153,7 @@ fn catalog_finder(operator: &Operator) -> Result<Finder, ConfigError> {
         place,
         reference: reference(&far, operator.line, "targetCatalog")?,
         selection: operator.selection(),
-        dependencies: Dependencies::Ignore,
+        dependencies: operator.dependencies(),
         rules: Rules::OcMirror,
     });
     let own_platforms = platforms(&operator.platforms);
@@ -164,6 +164,12 @@ impl Operator {
     /// The name of its source in a lock's reasons; none where it can be no source.
     pub(crate) fn key(&self) -> Option<String> {
         catalog_finder(self).ok().map(|finder| finder.key())
+    }
+
+    /// oc-mirror brings nothing of what is required; who chose packages is told. In a catalog that is kept with all
+    /// its packages there is nothing to add.
+    fn dependencies(&self) -> Dependencies {
+        if self.packages.is_empty() { Dependencies::Ignore } else { Dependencies::Report }
     }
 
     /// What of the catalog is kept.

@@ -69,7 +69,13 @@ pub(super) fn of_split(bundle: &TrustedBundle, member: &Member, ctx: &Ctx) -> Ve
             if ctx.is_cancelled() {
                 return Vec::new();
             }
-            match volume.read_unchecked(start, piece.end().min(start + (1 << 20))) {
+            let end = piece.end().min(start + (1 << 20));
+            // Its chunks may not have been looked at yet, and only then is it known which copy is whole.
+            let read = match volume.sums() {
+                Some(_) => volume.read_checked(start, end),
+                None => volume.read_unchecked(start, end),
+            };
+            match read {
                 Ok(bytes) => {
                     hasher.update(&bytes);
                     start += bytes.len() as u64;

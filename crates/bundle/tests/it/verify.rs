@@ -1,5 +1,6 @@
 //! Volumes that were flipped, cut short, renamed, swapped, lost, or are somebody else's.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use airlift_bundle::{Depth, TrustedBundle, Verified, VerifyOptions, cut_again, verify};
@@ -82,8 +83,10 @@ fn a_damaged_copy_of_a_volume_is_mended_by_another_whatever_their_order() {
     for (order, names) in
         [([0, 1], vec!["demo.00000.tar", "demo.00001.tar"]), ([1, 0], vec!["demo.00002.tar"])]
     {
-        for depth in [Depth::Sums, Depth::Digests] {
-            let options = VerifyOptions { depth, ..VerifyOptions::default() };
+        // With a thread for each job, a blob over several volumes is followed while their chunks are still checked.
+        let threads = NonZeroUsize::new(32).unwrap();
+        for depth in [Depth::Sums].into_iter().chain([Depth::Digests; 16]) {
+            let options = VerifyOptions { depth, threads };
             let verified = verify(&both(order), &options, &Ctx::default()).unwrap();
             let expected: Vec<_> = names.iter().map(|name| ("copy-damaged", *name)).collect();
             assert_eq!(codes(&verified), expected);

@@ -593,12 +593,10 @@ fn the_faults_of_the_guides_are_said_and_their_remedies_are_not() {
     }
 }
 
-/// Fault 10, for who goes on with oc-mirror's own resources.
-#[test]
-fn a_set_says_what_oc_mirror_will_call_its_catalogs() {
-    let helm = need!("helm");
+/// A registry with a catalog as Red Hat's is called.
+fn with_index(text: String) -> FakeRegistry {
     let registry = FakeRegistry::start();
-    let file = samples::File::new("configs/all.yaml", operator("app", "stable", &["1.0.0"], ""));
+    let file = samples::File::new("configs/all.yaml", text);
     let image = samples::Image {
         layers: vec![samples::Layer::gzip(&[file])],
         labels: [(
@@ -609,6 +607,39 @@ fn a_set_says_what_oc_mirror_will_call_its_catalogs() {
         ..samples::Image::default()
     };
     registry.put("redhat/redhat-operator-index", "v4.20", &image.build());
+    registry
+}
+
+/// Fault 3, for who stays with oc-mirror's configuration: nothing is added to it.
+#[test]
+fn a_set_says_what_its_operators_require_and_it_does_not_bring() {
+    let registry = with_index(connectivity_link());
+    let world = world();
+    let dry_run = |packages: &str| {
+        let set = format!(
+            "kind: ImageSetConfiguration\nmirror:\n  operators: [{{catalog: '{}/redhat/redhat-operator-index:v4.20', packages: [{packages}]}}]\n",
+            registry.host()
+        );
+        world.write("isc.yaml", set).unwrap();
+        let ran =
+            airlift(&world, ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--dry-run"]);
+        assert!(ran.is_success(), "{ran}");
+        let mapping =
+            String::from_utf8(world.read("disk/working-dir/dry-run/mapping.txt").unwrap());
+        (ran.stdout, mapping.unwrap().lines().count())
+    };
+    let (wrong, lines) = dry_run("{name: rhcl-operator}");
+    assert!(wrong.contains("[catalog-dependency]") && wrong.contains("authorino"), "{wrong}");
+    assert_eq!(lines, 2, "the catalog, and the one bundle that is asked for");
+    let (mended, _) = dry_run("{name: rhcl-operator}, {name: authorino-operator}");
+    assert!(!mended.contains("[catalog-dependency]"), "{mended}");
+}
+
+/// Fault 10, for who goes on with oc-mirror's own resources.
+#[test]
+fn a_set_says_what_oc_mirror_will_call_its_catalogs() {
+    let helm = need!("helm");
+    let registry = with_index(operator("app", "stable", &["1.0.0"], ""));
     let mut world = world();
     world.set("PATH", &helm.parent().unwrap().display().to_string());
     let chart = |world: &World, source: &str| {

@@ -38,7 +38,7 @@ fn additional_images_are_images_of_the_stack() {
 }
 
 #[test]
-fn operators_are_catalogs_whose_dependencies_nobody_follows() {
+fn operators_are_catalogs_whose_dependencies_are_said_and_not_followed() {
     let translation = translated(
         "  operators:
   - catalog: a.io/redhat/index:v4.19
@@ -52,7 +52,7 @@ fn operators_are_catalogs_whose_dependencies_nobody_follows() {
     let finders = &translation.stack.finders;
     let first = catalog(&finders[0]);
     assert_eq!(first.place, Place::Image("a.io/redhat/index:v4.19".into()));
-    assert_eq!(first.dependencies, Dependencies::Ignore);
+    assert_eq!(first.dependencies, Dependencies::Report);
     let package = first.selection.package("p").unwrap();
     assert_eq!(package.default.as_deref(), Some("stable"));
     assert_eq!(package.channels[0].to.as_deref(), Some("2.0.0"));
@@ -60,6 +60,7 @@ fn operators_are_catalogs_whose_dependencies_nobody_follows() {
     let second = catalog(&finders[1]);
     assert_eq!(second.reference.to_string(), "a.io/own/index:v1");
     assert!(second.selection.full);
+    assert_eq!(second.dependencies, Dependencies::Ignore);
     assert_ne!(finders[0].key(), finders[1].key());
     let third = catalog(&finders[2]);
     assert_eq!(third.place, Place::Image("oci:/mnt/catalog".into()));

@@ -184,7 +184,10 @@ async fn depend(works: &mut [&mut Work<'_>], mode: Dependencies) {
             Err(err) => {
                 let message = format!("not all of it can be read: {}", error::chain(&err));
                 let key = work.finder.key();
-                work.findings.push(Finding::error("unfulfilled-dependency", key, message));
+                work.findings.push(match mode {
+                    Dependencies::Include => Finding::error("unfulfilled-dependency", key, message),
+                    _ => Finding::warning("catalog-dependency", key, message),
+                });
                 return;
             }
         }
