@@ -63,7 +63,7 @@ impl App {
             attempts: reach.attempts.unwrap_or(defaults.attempts),
             verifies_tls: !reach.is_unverified,
             plain_http,
-            given_auth: reach.given_auth.clone(),
+            given_auth: reach.given_auth.clone().filter(|_| !reach.is_anonymous),
             state: self.state_folder().ok(),
             auth_json,
             docker_config,
@@ -172,8 +172,12 @@ impl Certificates {
     fn in_folder(folder: &Path) -> Result<Self, CliError> {
         let failed = |source| CliError::Read { what: "a folder of certificates", source };
         let mut found = Self::default();
-        for entry in fs_err::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        let entries = fs_err::read_dir(folder).map_err(failed)?;
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        let mut paths = paths.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
+        // Of two certificates of a client, the last one by its name is shown, whatever the disk's order.
+        paths.sort();
+        for path in paths {
             match path.extension().and_then(OsStr::to_str) {
                 Some("crt") => found.authorities.push(path),
                 Some("cert") => {
@@ -186,7 +190,6 @@ impl Certificates {
                 _ => {}
             }
         }
-        found.authorities.sort();
         Ok(found)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | attack | answer |
 //! |---|---|
-//! | a length that leads past the end, or past memory | every read is of a slice and checked; what is unpacked has a bound |
+//! | a length that leads past the end, or past memory | every read is of a slice and checked; what a whole message unpacks to has a bound |
 //! | packets within packets within packets | nothing nests deeper than a compressed message does |
 //! | two texts, one of them signed | a message has one text, and signatures are checked over that one |
 //! | a signature of another type, such as a key's own, used on a text | only signatures of binary documents count |
@@ -188,7 +188,7 @@ impl Message {
     /// Reads a message, without believing any of it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let (mut text, mut signatures) = (None, Vec::new());
-        for (tag, body) in unpacked(bytes, MAX_DEPTH)? {
+        for (tag, body) in unpacked(bytes, MAX_DEPTH, &mut { MAX_UNPACKED_BYTES })? {
             match tag {
                 tag::LITERAL if text.is_none() => text = Some(literal(&body)?),
                 tag::LITERAL => return Err("has more than one text".to_owned()),
@@ -285,8 +285,9 @@ fn literal(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(reader.0.to_vec())
 }
 
-/// The packets of a message, with what is compressed in place of its packet.
-fn unpacked(bytes: &[u8], depth: usize) -> Result<Vec<(u8, Vec<u8>)>, Malformed> {
+/// The packets of a message, with what is compressed in place of its packet. `left` is what all of them together may
+/// still unpack to: a message may have many, each of them small.
+fn unpacked(bytes: &[u8], depth: usize, left: &mut u64) -> Result<Vec<(u8, Vec<u8>)>, Malformed> {
     let mut all = Vec::new();
     for (tag, body) in packets(bytes)? {
         if tag != tag::COMPRESSED {
@@ -294,13 +295,13 @@ fn unpacked(bytes: &[u8], depth: usize) -> Result<Vec<(u8, Vec<u8>)>, Malformed>
         } else if depth == 0 {
             return Err("is compressed more than once".to_owned());
         } else {
-            all.extend(unpacked(&decompressed(&body)?, depth - 1)?);
+            all.extend(unpacked(&decompressed(&body, left)?, depth - 1, left)?);
         }
     }
     Ok(all)
 }
 
-fn decompressed(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+fn decompressed(body: &[u8], left: &mut u64) -> Result<Vec<u8>, Malformed> {
     let (algorithm, packed) = body.split_first().ok_or("ends too early")?;
     let reader: Box<dyn std::io::Read> = match algorithm {
         0 => Box::new(packed),
@@ -309,11 +310,10 @@ fn decompressed(body: &[u8]) -> Result<Vec<u8>, Malformed> {
         other => return Err(format!("is compressed by algorithm {other}, which is not read")),
     };
     let mut unpacked = Vec::new();
-    let read = reader.take(MAX_UNPACKED_BYTES + 1).read_to_end(&mut unpacked);
+    let read = reader.take(*left + 1).read_to_end(&mut unpacked);
     read.map_err(|err| format!("cannot be unpacked: {err}"))?;
-    if unpacked.len() as u64 > MAX_UNPACKED_BYTES {
-        return Err(format!("unpacks to more than {MAX_UNPACKED_BYTES} bytes"));
-    }
+    let too_much = || format!("unpacks to more than {MAX_UNPACKED_BYTES} bytes");
+    *left = left.checked_sub(unpacked.len() as u64).ok_or_else(too_much)?;
     Ok(unpacked)
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_helm::is_kustomization;
+use airlift_oc_mirror::Keyring;
 use airlift_scan::knowledge::Knowledge;
 use airlift_spec::lock::{Artifact, Because, Kind, RemotePin};
 use airlift_spec::stack::{
@@ -18,6 +19,7 @@ use crate::charts::{Charts, Indexes};
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
+use crate::releases::Lookup;
 use crate::remotes::Remotes;
 use crate::resolve::{ResolveOptions, Update, Upstream};
 use crate::want::Want;
@@ -71,10 +73,23 @@ pub(crate) async fn all(
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
     let knowledge = known::knowledge(stack, upstream).await?;
+    // Where they cannot be read, releases are looked into, which says so.
+    let keys = Lookup { upstream, ctx }.keys().await.ok();
     let remotes = Remotes::new(before, upstream, options, ctx);
     let indexes = Indexes::default();
-    let run =
-        Run { stack, before, inputs, digests, knowledge, remotes, indexes, upstream, options, ctx };
+    let run = Run {
+        stack,
+        before,
+        inputs,
+        digests,
+        knowledge,
+        keys,
+        remotes,
+        indexes,
+        upstream,
+        options,
+        ctx,
+    };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -117,6 +132,8 @@ struct Run<'a> {
     inputs: &'a BTreeMap<String, Digest>,
     digests: BTreeMap<String, Digest>,
     knowledge: Knowledge,
+    /// Those whose signatures of releases count.
+    keys: Option<Keyring>,
     remotes: Remotes,
     indexes: Indexes,
     upstream: &'a Upstream,
@@ -247,7 +264,10 @@ impl Run<'_> {
             paths(finder).iter().any(|path| is_kustomization(&self.upstream.base.join(path)));
         // What was taken without a signature once is not taken so for ever.
         let is_trusted = self.upstream.releases.trust_without_signature
-            || release::are_signed(before.artifacts.iter(), &key);
+            || self
+                .keys
+                .as_ref()
+                .is_some_and(|keys| release::are_signed(before.artifacts.iter(), &key, keys));
         !moves
             && !is_built
             && is_trusted

@@ -145,7 +145,7 @@ impl Lookup<'_> {
     }
 
     /// The keys whose signatures count.
-    async fn keys(&self) -> Result<Keyring, UpstreamError> {
+    pub(crate) async fn keys(&self) -> Result<Keyring, UpstreamError> {
         let Some(file) = self.upstream.releases.keys.clone() else { return Ok(Keyring::red_hat()) };
         let path = file.display().to_string();
         let text = blocking(move || read_whole(&file, MAX_SIGNATURE_BYTES as u64)).await?;

@@ -170,6 +170,26 @@ fn a_second_run_asks_nobody_and_a_lock_says_why_each_part_is_there() {
     assert!(brought.contains("6 of 6 artifacts complete, 0 blobs"), "{brought}");
 }
 
+/// Locks are texts that anybody may write.
+#[test]
+fn a_signature_is_not_believed_because_a_lock_has_one() {
+    let Some(published) = Published::new() else { return };
+    let world = &published.world;
+    world
+        .write("airlift.yaml", "version: 1\nname: ocp\nsources: [{openshift: stable-4.20}]\n")
+        .unwrap();
+    succeed(world, ["resolve"]);
+    let lock = String::from_utf8(world.read("airlift.lock").unwrap()).unwrap();
+    let signature = |line: &&str| line.trim_start().starts_with("\"signature\": ");
+    let line = lock.lines().find(signature).unwrap();
+    let other = format!("{}\"AA==\",", &line[..line.find(": ").unwrap() + 2]);
+    world.write("airlift.lock", lock.replace(line, &other)).unwrap();
+    published.registry.forget_requests();
+    succeed(world, ["resolve"]);
+    assert_ne!(published.registry.transcript(), "", "it is looked into again");
+    assert_eq!(String::from_utf8(world.read("airlift.lock").unwrap()).unwrap(), lock);
+}
+
 #[test]
 fn a_newer_release_is_taken_when_that_is_asked_for_and_not_before() {
     let Some(published) = Published::new() else { return };

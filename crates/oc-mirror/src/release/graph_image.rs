@@ -46,13 +46,15 @@ pub fn graph_layer(data: &[u8]) -> Result<Vec<u8>, ReleaseError> {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, path, bytes).expect("memory takes everything");
+        // A name may be one that no archive can have.
+        let added = tar.append_data(&mut header, path, bytes);
+        added.map_err(|err| ReleaseError::GraphData(format!("`{}`: {err}", path.escape_debug())))
     };
     for folder in folders(&files) {
-        add(&folder, tar::EntryType::Directory, 0o755, &[]);
+        add(&folder, tar::EntryType::Directory, 0o755, &[])?;
     }
     for (path, bytes) in &files {
-        add(&format!("{DATA}/{path}"), tar::EntryType::Regular, 0o644, bytes);
+        add(&format!("{DATA}/{path}"), tar::EntryType::Regular, 0o644, bytes)?;
     }
     Ok(tar.into_inner().expect("memory takes everything"))
 }
@@ -191,6 +193,22 @@ mod tests {
         assert!(said(&tarball(&[])).contains("holds no file"));
         assert!(said(&tarball(&[("../../etc/passwd", b"x")])).contains("no file within it"));
         assert!(said(&tarball(&[("/etc/passwd", b"x")])).contains("no file within it"));
+        // A name of pax may hold what one in a header ends with.
+        let pax = b"12 path=a\0b\n".to_vec();
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::default(),
+        ));
+        for (kind, bytes) in [(tar::EntryType::XHeader, &pax[..]), (tar::EntryType::Regular, b"x")]
+        {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_size(bytes.len() as u64);
+            header.set_cksum();
+            tar.append(&header, bytes).unwrap();
+        }
+        let hostile = tar.into_inner().unwrap().finish().unwrap();
+        assert!(said(&hostile).contains("a\\0b"), "{}", said(&hostile));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 
 use airlift_oc_mirror::{
-    BOOT_IMAGES, Graphs, IMAGE_REFERENCES, ImageName, Item, Payload, ReleaseError, channels,
-    choose, component_path, kube_virt_images, release_tag,
+    BOOT_IMAGES, Graphs, IMAGE_REFERENCES, ImageName, Item, Keyring, Payload, ReleaseError,
+    channels, choose, component_path, kube_virt_images, release_tag,
 };
 use airlift_registry::client::Repository;
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
@@ -78,11 +78,20 @@ pub(super) async fn find(
     Ok(discovery)
 }
 
-/// Whether everything is signed that was found for `key` and has to be.
-pub(super) fn are_signed<'a>(mut artifacts: impl Iterator<Item = &'a Artifact>, key: &str) -> bool {
+/// Whether everything is signed that was found for `key` and has to be: a lock may have been written by others, and
+/// keys are revoked.
+pub(super) fn are_signed<'a>(
+    mut artifacts: impl Iterator<Item = &'a Artifact>,
+    key: &str,
+    keys: &Keyring,
+) -> bool {
+    let is_signed = |artifact: &Artifact| {
+        let digest = artifact.digest;
+        digest.is_some_and(|digest| keys.check(&artifact.signature, digest).is_ok())
+    };
     artifacts.all(|artifact| {
         let is_ours = artifact.because.iter().any(|because| because.from == key);
-        artifact.kind != Kind::Release || !is_ours || !artifact.signature.is_empty()
+        artifact.kind != Kind::Release || !is_ours || is_signed(artifact)
     })
 }
 

@@ -1,9 +1,9 @@
 use airlift_bundle::Delivered;
 use airlift_bundle::load::{Fate, Lack};
-use airlift_spec::{Class, Digest};
+use airlift_spec::{Class, Digest, Layout};
 use airlift_testkit::{Fault, On, Sample, samples};
 
-use super::world::{Media, World, fates};
+use super::world::{Media, World, artifact, fates};
 
 const VOLUME: u64 = 30 << 20;
 
@@ -108,4 +108,29 @@ async fn a_chain_of_deltas_since_earlier_roots_needs_nothing_back() {
         let sent = world.registry.received_bytes();
         assert!(at == 0 || sent < 30_000, "{at}: {sent}");
     }
+}
+
+/// What a root left out has the name of the near side there, and another one in the mirror.
+#[tokio::test]
+async fn a_delta_since_a_root_finds_what_has_another_name_in_a_mirror() {
+    let images = samples::sharing_layers(1, 2, 90_000, 100);
+    let mut world = World::new();
+    world.layout = Layout::OcMirror;
+    let mut part = artifact("quay.io/dev/parts:cli", &images[0]);
+    part.mirrored_as = ["airlift.local/openshift/release:1-cli".parse().unwrap()].into();
+    world.pin_artifact("demo", part, &images[0]);
+    let media = Media::new();
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    let report = world.load_from(&media.sources(&[&folder]).await).await;
+    assert_eq!(report.class(), None, "{report:#?}");
+    assert!(world.registry.holds("mirror/openshift/release", &images[0]));
+
+    world.pin("demo", "quay.io/org/other:1", &images[1]);
+    let root = fs_err::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let root = root.into_iter().find(|path| path.to_string_lossy().ends_with(".bundle.json"));
+    let since = Delivered::by_root_file(&root.unwrap(), &world.store).unwrap();
+    let delta = media.cut(&world, "demo", VOLUME, Some(since));
+    let report = world.load_from(&media.sources(&[&delta]).await).await;
+    assert_eq!(report.class(), None, "{report:#?}");
+    assert!(world.registry.holds("mirror/org/other", &images[1]));
 }

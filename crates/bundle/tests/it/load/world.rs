@@ -54,7 +54,11 @@ impl World {
 
     /// Fetches `sample` into the store and pins it in the lock of `stack`, in place of what had its name.
     pub(super) fn pin(&mut self, stack: &str, reference: &str, sample: &Sample) {
-        let artifact = artifact(reference, sample);
+        self.pin_artifact(stack, artifact(reference, sample), sample);
+    }
+
+    /// The same, where more is known of the artifact than its name.
+    pub(super) fn pin_artifact(&mut self, stack: &str, artifact: Artifact, sample: &Sample) {
         let lock = self.locks.entry(stack.to_owned()).or_insert_with(|| Lock::new(stack));
         lock.artifacts.retain(|known| known.reference != artifact.reference);
         lock.artifacts.push(artifact);

@@ -69,6 +69,17 @@ fn what_is_not_signed_is_told_from_what_is_not_openpgp() {
     assert!(said(&[0xcb, 0x08, b'b', 0, 0, 0, 0, 0, b'{', b'}']).contains("it names nobody"));
     let bomb = [0xa3, 0x02].into_iter().chain(zlib(&vec![0; 4 << 20])).collect::<Vec<_>>();
     assert!(said(&bomb).contains("unpacks to more than"), "{}", said(&bomb));
+    // Each of them is within the bound, and all together are not; the same on the second level.
+    let marker = [vec![0xca, 0xff, 0, 0x08, 0, 0], vec![0; 0x8_0000]].concat();
+    let packed = [vec![0xa3, 0x02], zlib(&marker)].concat();
+    let old = |packed: &[u8]| {
+        let length = u32::try_from(packed.len() - 1).unwrap().to_be_bytes();
+        [&[0xa2], &length[..], &packed[1..]].concat()
+    };
+    let many = old(&packed).repeat(3);
+    assert!(said(&many).contains("unpacks to more than"), "{}", said(&many));
+    let within = [vec![0xa3, 0x02], zlib(&many)].concat();
+    assert!(said(&within).contains("unpacks to more than"), "{}", said(&within));
     assert!(said(&[0xa3, 0x00, 0xa3, 0x00, 0xa3, 0x00, 0xa3, 0x00]).contains("more than once"));
     assert!(said(&[0xa3, 0x03, 0x00]).contains("algorithm 3"));
 }
