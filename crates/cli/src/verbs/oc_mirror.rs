@@ -57,9 +57,6 @@ pub(crate) struct Args {
     /// The same, with every platform of each image
     #[arg(long, conflicts_with = "dry_run")]
     dry_run_manifest_lists: bool,
-    /// The most parts that a repository may have in the registry
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_nested_paths: usize,
     #[command(flatten)]
     accepted: Accepted,
 }
@@ -117,6 +114,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
 
 async fn dispatch(args: &Args, app: &App) -> Result<Exit, Failure> {
     args.common.check(app)?;
+    args.check_place_of_flags()?;
     match &args.verb {
         None => mirror(args, app).await,
         Some(Verb::Delete(delete)) => delete::run(delete, &args.common, app).await,
@@ -287,7 +285,7 @@ impl Run<'_> {
         let request = self.way.workspace.root().join("missing.airlift.yaml");
         let transfer = self.args.common.transfer();
         let loading =
-            Loading::of_image_set(self.far()?, self.args.nested_paths(), request, transfer);
+            Loading::of_image_set(self.far()?, self.args.common.nested_paths(), request, transfer);
         let client = self.far_client()?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;
@@ -317,7 +315,7 @@ impl Run<'_> {
             mode: self.way.mode,
             cache: self.set().cache(),
             registry: self.way.registry.clone().unwrap_or_default(),
-            max_nested_paths: self.args.nested_paths(),
+            max_nested_paths: self.args.common.nested_paths(),
         }
     }
 
@@ -407,12 +405,24 @@ impl Args {
             log_level: common.log_level.clone(),
             parallel_images: common.images(),
             parallel_layers: common.layers(),
-            max_nested_paths: self.nested_paths(),
+            max_nested_paths: self.common.nested_paths(),
         }
     }
 
-    fn nested_paths(&self) -> Option<usize> {
-        Some(self.max_nested_paths).filter(|most| *most > 0)
+    /// What is said of mirroring before the name of another verb would be dropped: a `--dry-run` that deletes.
+    fn check_place_of_flags(&self) -> Result<(), CliError> {
+        let flags = [
+            ("--dry-run", self.dry_run),
+            ("--dry-run-manifest-lists", self.dry_run_manifest_lists),
+            ("--from", self.from.is_some()),
+        ];
+        match flags.into_iter().find(|(_, is_given)| *is_given && self.verb.is_some()) {
+            None => Ok(()),
+            Some((flag, _)) => Err(CliError::Usage {
+                message: format!("`{flag}` before the name of a verb is of mirroring alone"),
+                help: Some("write it behind the verb, if that has such a flag".to_owned()),
+            }),
+        }
     }
 }
 

@@ -119,7 +119,7 @@ async fn generate(
         mode: Mode::Delete,
         cache: set.cache(),
         registry: registry.to_owned(),
-        max_nested_paths: None,
+        max_nested_paths: set.common.nested_paths(),
     };
     let (copies, mut findings) = content.copies(&content.items(&found.lock), &routes);
     findings.extend(found.lock.findings);

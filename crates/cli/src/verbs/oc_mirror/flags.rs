@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use airlift_spec::Secret;
+use airlift_oc_mirror::ArgumentError;
+use airlift_spec::{Failure, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ArgAction;
@@ -21,6 +22,8 @@ use crate::error::CliError;
 /// Images, and layers of each, that oc-mirror moves at once where nothing is said.
 const IMAGES: u32 = 4;
 const LAYERS: u32 = 5;
+/// How many it takes of each.
+const AT_ONCE: std::ops::RangeInclusive<u32> = 1..=10;
 
 /// What happens in place of a policy about signatures.
 pub(super) const NO_POLICY: &str = "digests and bundles are checked, and no signatures of images";
@@ -48,6 +51,9 @@ pub(super) struct Common {
     /// Layers of each image at once, 1 to 10
     #[arg(long, global = true, value_name = "N")]
     pub(super) parallel_layers: Option<u32>,
+    /// The most parts that a repository may have in the registry
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    max_nested_paths: usize,
     /// Tries after the first that failed
     #[arg(long, global = true, value_name = "N")]
     pub(super) retry_times: Option<u32>,
@@ -202,9 +208,15 @@ fn pause(text: &str) -> Result<Duration, String> {
 
 impl Common {
     /// Refuses what is gone, and says what does nothing.
-    pub(super) fn check(&self, app: &App) -> Result<(), CliError> {
+    pub(super) fn check(&self, app: &App) -> Result<(), Failure> {
         if self.v1 {
-            return Err(CliError::usage("version 1 of oc-mirror is gone; use `--v2`"));
+            return Err(CliError::usage("version 1 of oc-mirror is gone; use `--v2`").into());
+        }
+        if !AT_ONCE.contains(&self.images()) {
+            return Err(ArgumentError::ParallelImages.into());
+        }
+        if !AT_ONCE.contains(&self.layers()) {
+            return Err(ArgumentError::ParallelLayers.into());
         }
         let idle = [
             (
@@ -225,6 +237,10 @@ impl Common {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn nested_paths(&self) -> Option<usize> {
+        Some(self.max_nested_paths).filter(|most| *most > 0)
     }
 
     pub(super) fn images(&self) -> u32 {

@@ -5,7 +5,7 @@ use airlift_testkit::registry::{Auth, Credentials, FakeOptions};
 use airlift_testkit::{FakeRegistry, Fault, On, World, samples};
 use http::Method;
 
-use super::{text, well, with_catalog, world_with_set};
+use super::{run, text, well, with_catalog, world_with_set};
 use crate::world::{airlift, document, succeed, trust_own_key};
 
 /// The set of [`world_with_set`], to be deleted, and one image that is known by its digest.
@@ -237,4 +237,46 @@ fn what_cannot_be_meant_is_refused() {
     let ran = airlift(&world, ["oc-mirror", "-c", "disc.yaml", "file://disk"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("airlift oc-mirror delete --generate"), "{ran}");
+}
+
+/// Flags of mirroring before the name of the verb are not dropped.
+#[test]
+fn a_dry_run_before_the_verb_deletes_nothing() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = mirrored(&registry, &world);
+    let to = format!("docker://{}/ns", far.host());
+    well(&world, &generate(&to), &[]);
+    let before = far.tags("ns/team/app");
+    let ran = run(
+        &world,
+        &["oc-mirror", "--dry-run", "delete", "--delete-yaml-file", LIST, &to, "--v2"],
+        &[],
+    );
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("write it behind the verb"), "{ran}");
+    assert_eq!(far.tags("ns/team/app"), before);
+    let many = ["oc-mirror", "list", "operators", "--parallel-images", "65536"];
+    let ran =
+        run(&world, &many, &["--parallel-layers", "65536", "--catalogs", "--version", "4.20"]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("between the range 1 to 10"), "{ran}");
+}
+
+#[test]
+fn images_in_paths_that_were_joined_are_found_there() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}/ns", far.host());
+    let nested = ["--max-nested-paths", "2"];
+    well(
+        &world,
+        &["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws", &to, "--v2"],
+        &nested,
+    );
+    write_delete_set(&world, &registry);
+    assert!(far.tags("ns/team-app").contains_key("v1"), "{:?}", far.repositories());
+    well(&world, &generate(&to), &nested);
+    well(&world, &["oc-mirror", "delete", "--delete-yaml-file", LIST, &to, "--v2"], &[]);
+    assert!(far.tags("ns/team-app").is_empty(), "{:?}", far.tags("ns/team-app"));
 }
