@@ -4,7 +4,8 @@
 //! a manifest stays that another tag, an index that stays, or the state of another stack leads to, and then no more
 //! than the tag goes, where the registry can do that. Blobs are the registry's own to collect.
 //!
-//! **Concurrency.** What is pushed between the look and the deletion is not seen; the look is taken right before.
+//! **Concurrency.** What is pushed between the look and the deletion is not seen. Each repository is looked through right
+//! before its turn; the states of other stacks are read once, at the beginning.
 //! **Crash.** Nothing is kept on this side: what is gone already counts as done.
 
 use std::collections::{BTreeMap, BTreeSet};
