@@ -63,7 +63,7 @@ pub enum KustomizeError {
     Absent,
     #[error("`{folder}` has no kustomization")]
     NoKustomization { folder: String },
-    #[error("`{}` names `{}`, which {problem}", .remote.file, .remote.address)]
+    #[error("`{}` names `{}`, which {problem}", .remote.file, address::without_user(&.remote.address))]
     Address { remote: Remote, problem: &'static str },
     #[error("`{}` names `{}`, to which more than {} addresses lead, one after the other",
         .remote.file, .remote.address, copy::MAX_DEPTH)]

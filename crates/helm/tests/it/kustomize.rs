@@ -163,13 +163,21 @@ fn what_nobody_can_bring_is_refused_with_its_file_and_help() {
     let program = need!("kustomize");
     for (text, why) in [
         ("resources: ['o/r?ref=main']", "names `o/r?ref=main`, which is no address"),
+        (
+            "resources: ['git::https://user:secret@127.0.0.1:1/o/r?ref=v1']",
+            "names `git::https://127.0.0.1:1/o/r?ref=v1`, which has a name or a password",
+        ),
+        (
+            "resources: ['ssh://user:secret@127.0.0.1:1/o/r']",
+            "names `ssh://127.0.0.1:1/o/r`, which has a name or a password",
+        ),
         ("helmCharts: [{name: c, repo: 'https://r.test'}]", "wants the chart `c` from Helm"),
     ] {
         let folder = folder(&[("kustomization.yaml", text)]);
         let err = build_with(&program, folder.path(), &[]).unwrap_err();
         let said = err.to_string();
         assert!(said.contains("/kustomization.yaml") && said.contains(why), "{said}");
-        assert!(!said.contains("airlift-kustomize"), "{said}");
+        assert!(!said.contains("airlift-kustomize") && !said.contains("secret"), "{said}");
         assert!(err.help().is_some());
     }
 }
