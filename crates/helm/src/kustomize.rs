@@ -90,6 +90,35 @@ pub enum KustomizeError {
     Cancelled,
 }
 
+impl KustomizeError {
+    /// The same, with `words` for every path and text in it: what lies in a folder of ours is called otherwise outside, and
+    /// what is said stands in a lock, which has to be the same the next time.
+    fn said(self, words: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::NoKustomization { folder } => Self::NoKustomization { folder: words(&folder) },
+            Self::Chart { file, chart } => Self::Chart { file: words(&file), chart },
+            Self::Outside { folder } => Self::Outside { folder: words(&folder) },
+            Self::TooLarge { folder } => Self::TooLarge { folder: words(&folder) },
+            Self::TooMany { folder } => Self::TooMany { folder: words(&folder) },
+            Self::Read { path, source } => Self::Read {
+                path: words(&path),
+                source: io::Error::new(source.kind(), words(&source.to_string())),
+            },
+            Self::Refused { folder, message } => Self::Refused { folder, message: words(&message) },
+            Self::Yaml(ChartError::Yaml { file, problem }) => {
+                Self::Yaml(ChartError::Yaml { file: words(&file), problem })
+            }
+            Self::Absent
+            | Self::Address { .. }
+            | Self::Deep { .. }
+            | Self::Link { .. }
+            | Self::Run { .. }
+            | Self::Yaml(_)
+            | Self::Cancelled => self,
+        }
+    }
+}
+
 impl Explain for KustomizeError {
     fn class(&self) -> Class {
         match self {
@@ -155,12 +184,7 @@ impl Kustomize {
         }
         let mut copy = Copy::of(folders.keys())?;
         copy.complete(&whole, bring)?;
-        self.run(&copy.here(&whole), &name, ctx).map_err(|err| match err {
-            KustomizeError::Refused { folder, message } => {
-                KustomizeError::Refused { folder, message: copy.in_words(&message) }.into()
-            }
-            err => err.into(),
-        })
+        Ok(self.run(&copy.here(&whole), &name, ctx).map_err(|err| copy.said(err))?)
     }
 
     fn run(&self, whole: &Path, name: &str, ctx: &Ctx) -> Result<String, KustomizeError> {
@@ -195,7 +219,8 @@ fn scratch() -> Result<(TempDir, PathBuf), KustomizeError> {
         Ok((scratch, whole))
     });
     let path = std::env::temp_dir().display().to_string();
-    scratch.map_err(|source| KustomizeError::Read { path, source })
+    // The whole error has the name of the folder, which is another one each time.
+    scratch.map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
 }
 
 /// The error without the warnings about old fields that stand before it.

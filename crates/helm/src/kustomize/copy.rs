@@ -42,11 +42,13 @@ pub(super) struct Copy {
 
 enum Placed {
     /// In each folder that names it.
-    File {
-        name: String,
-        bytes: Vec<u8>,
+    File { name: String, bytes: Vec<u8> },
+    Folder {
+        folder: PathBuf,
+        /// The repository's own top.
+        within: PathBuf,
+        url: String,
     },
-    Folder(PathBuf),
 }
 
 /// A kustomization that is to be looked at.
@@ -71,7 +73,7 @@ impl Copy {
         for folder in folders {
             // One within another is copied with it.
             if last.is_none_or(|last| !folder.starts_with(last)) {
-                copy.add(folder)?;
+                copy.add(folder).map_err(|err| copy.said(err))?;
                 last = Some(folder);
             }
         }
@@ -110,7 +112,7 @@ impl Copy {
         let within = self.top.join("here");
         let mut units = vec![Unit { folder: self.here(folder), within, is_local: true, depth: 0 }];
         while let Some(unit) = units.pop() {
-            let found = walk(&unit.folder, &unit.within)?;
+            let found = walk(&unit.folder, &unit.within).map_err(|err| self.said(err))?;
             for (folder, remotes) in found {
                 for remote in &remotes {
                     let remote = Remote { file: self.in_words(&remote.file), ..remote.clone() };
@@ -126,10 +128,11 @@ impl Copy {
                         return Err(KustomizeError::Address { remote, problem }.into());
                     }
                     let bytes = bring(&remote, &address)?;
-                    units.extend(self.put(&remote, address, bytes, unit.depth + 1)?);
+                    let put = self.put(&remote, address, bytes, unit.depth + 1);
+                    units.extend(put.map_err(|err| self.said(err))?);
                 }
                 if !remotes.is_empty() {
-                    self.rewrite(&folder)?;
+                    self.rewrite(&folder).map_err(|err| self.said(err))?;
                 }
             }
         }
@@ -145,21 +148,24 @@ impl Copy {
         depth: usize,
     ) -> Result<Option<Unit>, KustomizeError> {
         let (number, is_local) = (self.placed.len(), address.is_local());
-        let (placed, unit) = match address {
+        let written = remote.address.clone();
+        match address {
             Address::File(_) => {
                 let name = format!(".airlift-{number:05}");
-                self.limit.take(bytes.len() as u64, Path::new(&remote.address))?;
-                (Placed::File { name, bytes }, None)
+                self.limit.take(bytes.len() as u64, Path::new(&written))?;
+                self.placed.insert(written, Placed::File { name, bytes });
+                Ok(None)
             }
-            Address::Repository(Repository { folder, .. }) => {
+            Address::Repository(Repository { folder, url, .. }) => {
                 let within = self.top.join(ELSEWHERE).join(format!("{number:05}"));
-                unpack(&bytes, &within, &remote.address, &mut self.limit)?;
-                let folder = within.join(folder);
-                (Placed::Folder(folder.clone()), Some(Unit { folder, within, is_local, depth }))
+                let unit = Unit { folder: joined(&within, &folder), within, is_local, depth };
+                let (folder, within) = (unit.folder.clone(), unit.within.clone());
+                // First, so that what is said of it has its name.
+                self.placed.insert(written, Placed::Folder { folder, within, url });
+                unpack(&bytes, &unit.within, &remote.address, &mut self.limit)?;
+                Ok(Some(unit))
             }
-        };
-        self.placed.insert(remote.address.clone(), placed);
-        Ok(unit)
+        }
     }
 
     /// Names in a kustomization's file what lies here now.
@@ -169,7 +175,9 @@ impl Copy {
         let mut beside = BTreeMap::new();
         let placed = &self.placed;
         each_name(&mut kustomization, &mut |address| match placed.get(address)? {
-            Placed::Folder(target) => Some(relative(folder, target).display().to_string()),
+            Placed::Folder { folder: target, .. } => {
+                Some(relative(folder, target).display().to_string())
+            }
             Placed::File { name, bytes } => {
                 beside.insert(name, bytes);
                 Some(name.clone())
@@ -191,17 +199,27 @@ impl Copy {
         while text.contains(&up) {
             text = text.replace(&up, &down);
         }
+        let name = |path: &Path| path.strip_prefix(&self.top).unwrap_or(path).display().to_string();
         for (address, placed) in &self.placed {
-            let here = match placed {
-                Placed::File { name, .. } => name.into(),
-                Placed::Folder(folder) => {
-                    folder.strip_prefix(&self.top).unwrap_or(folder).to_string_lossy()
+            text = match placed {
+                Placed::File { name, .. } => text.replace(name, address),
+                Placed::Folder { folder, within, url } => {
+                    text.replace(&name(folder), address).replace(&name(within), &format!("{url}/"))
                 }
             };
-            text = text.replace(&*here, address);
         }
         text
     }
+
+    /// An error in the words of whoever wrote the kustomization.
+    pub(super) fn said(&self, err: KustomizeError) -> KustomizeError {
+        err.said(|text| self.in_words(text))
+    }
+}
+
+/// A folder below another, which itself is the one without a name.
+fn joined(top: &Path, folder: &str) -> PathBuf {
+    if folder.is_empty() { top.to_owned() } else { top.join(folder) }
 }
 
 /// The way from a folder to another, both of them absolute.

@@ -45,23 +45,26 @@ impl Limit {
 }
 
 /// Packs what the kustomization in `folder` of a repository is made of. `top` is a checkout, which may be changed.
+///
+/// Errors name files as the repository does, for the checkout is another folder each time.
 pub fn pack(top: &Path, folder: &str) -> Result<Vec<u8>, KustomizeError> {
     let top = fs_err::canonicalize(top).map_err(|err| failed(top, err))?;
-    settle_links(&top)?;
-    let in_words = |err: KustomizeError| match err {
-        KustomizeError::NoKustomization { .. } => {
-            KustomizeError::NoKustomization { folder: folder.to_owned() }
-        }
-        err => err,
-    };
-    let folders = walk(&top.join(folder), &top).map_err(in_words)?;
+    let (inside, itself) = (format!("{}/", top.display()), top.display().to_string());
+    let whole = if folder.is_empty() { top.clone() } else { top.join(folder) };
+    packed(&top, &whole)
+        .map_err(|err| err.said(|text| text.replace(&inside, "").replace(&itself, ".")))
+}
+
+fn packed(top: &Path, folder: &Path) -> Result<Vec<u8>, KustomizeError> {
+    settle_links(top)?;
+    let folders = walk(folder, top)?;
     let mut files = BTreeSet::new();
     for folder in folders.keys() {
         files.extend(files_below(folder)?);
     }
     let (mut tar, mut limit) = (tar::Builder::new(Vec::new()), Limit::default());
     for file in files {
-        let name = file.strip_prefix(&top).unwrap_or(&file);
+        let name = file.strip_prefix(top).unwrap_or(&file);
         let metadata = fs_err::symlink_metadata(&file).map_err(|err| failed(&file, err))?;
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
@@ -71,7 +74,7 @@ pub fn pack(top: &Path, folder: &str) -> Result<Vec<u8>, KustomizeError> {
             let target = fs_err::read_link(&file).map_err(|err| failed(&file, err))?;
             tar.append_link(&mut header, name, target)
         } else {
-            limit.take(metadata.len(), &top.join(folder))?;
+            limit.take(metadata.len(), folder)?;
             header.set_size(metadata.len());
             let bytes = fs_err::read(&file).map_err(|err| failed(&file, err))?;
             tar.append_data(&mut header, name, bytes.as_slice())

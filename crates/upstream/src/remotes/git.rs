@@ -101,7 +101,9 @@ fn tree_up_to(
     programs: &OsStr,
     ctx: &Ctx,
 ) -> Result<(Commit, Vec<u8>), GitError> {
-    let scratch = TempDir::with_prefix("airlift-git-").map_err(GitError::Run)?;
+    let scratch = TempDir::with_prefix("airlift-git-");
+    // The whole error has the name of the folder, which is another one each time.
+    let scratch = scratch.map_err(|err| GitError::Run(err.kind().into()))?;
     let git = Git::new(programs, &repository.url, scratch.path().to_owned(), max_bytes, ctx)?;
     git.run(&["init", "--quiet", "--template="])?;
     let revision = pinned.map(ToString::to_string).or_else(|| repository.revision.clone());
@@ -175,7 +177,7 @@ impl<'a> Git<'a> {
             process::run_watched(&mut command, TIMEOUT, || size(&packs) > self.max_bytes, self.ctx);
         match ran {
             Ok(ran) if ran.is_success => Ok(ran.stdout),
-            Ok(ran) => Err(GitError::Refused(ran.stderr.trim().replace("fatal: ", ""))),
+            Ok(ran) => Err(GitError::Refused(self.own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(GitError::Run(source)),
             Err(Stopped::TimedOut) => Err(GitError::TimedOut),
             Err(Stopped::TooMuch) => {
@@ -183,6 +185,12 @@ impl<'a> Git<'a> {
             }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
+    }
+
+    /// What it says, without the name of the folder, which is another one each time.
+    fn own_words(&self, stderr: &str) -> String {
+        let folder = format!("{}/", self.folder.display());
+        stderr.trim().replace("fatal: ", "").replace(&folder, "")
     }
 
     /// Refuses a commit with more than may lie on the disk.
