@@ -16,11 +16,13 @@ use crate::ChartError;
 use crate::process::{self, Stopped};
 
 mod address;
+mod closed;
 mod copy;
 mod tree;
 mod walk;
 
 pub use address::{Address, Repository};
+use closed::refuse_fetches;
 use copy::Copy;
 pub use tree::{MAX_TREE_BYTES, MAX_TREE_FILES, pack};
 use walk::walk;
@@ -65,6 +67,8 @@ pub enum KustomizeError {
     NoKustomization { folder: String },
     #[error("`{}` names `{}`, which {problem}", .remote.file, address::without_user(&.remote.address))]
     Address { remote: Remote, problem: &'static str },
+    #[error("the field `{field}` of `{file}` {problem}")]
+    Field { file: String, field: String, problem: String },
     #[error("`{}` names `{}`, to which more than {} addresses lead, one after the other",
         .remote.file, .remote.address, copy::MAX_DEPTH)]
     Deep { remote: Remote },
@@ -97,6 +101,12 @@ impl KustomizeError {
         match self {
             Self::NoKustomization { folder } => Self::NoKustomization { folder: words(&folder) },
             Self::Chart { file, chart } => Self::Chart { file: words(&file), chart },
+            Self::Address { remote: Remote { file, address }, problem } => {
+                Self::Address { remote: Remote { file: words(&file), address }, problem }
+            }
+            Self::Field { file, field, problem } => {
+                Self::Field { file: words(&file), field, problem }
+            }
             Self::Outside { folder } => Self::Outside { folder: words(&folder) },
             Self::TooLarge { folder } => Self::TooLarge { folder: words(&folder) },
             Self::TooMany { folder } => Self::TooMany { folder: words(&folder) },
@@ -109,7 +119,6 @@ impl KustomizeError {
                 Self::Yaml(ChartError::Yaml { file: words(&file), problem })
             }
             Self::Absent
-            | Self::Address { .. }
             | Self::Deep { .. }
             | Self::Link { .. }
             | Self::Run { .. }
@@ -127,6 +136,7 @@ impl Explain for KustomizeError {
             Self::Absent
             | Self::NoKustomization { .. }
             | Self::Address { .. }
+            | Self::Field { .. }
             | Self::Deep { .. }
             | Self::Chart { .. }
             | Self::Outside { .. }
@@ -180,11 +190,14 @@ impl Kustomize {
         let whole = fs_err::canonicalize(folder)
             .map_err(|source| KustomizeError::Read { path: name.clone(), source })?;
         if folders.values().all(BTreeSet::is_empty) {
+            refuse_fetches(&whole)?;
             return Ok(self.run(&whole, &name, ctx)?);
         }
         let mut copy = Copy::of(folders.keys())?;
         copy.complete(&whole, bring)?;
-        Ok(self.run(&copy.here(&whole), &name, ctx).map_err(|err| copy.said(err))?)
+        let here = copy.here(&whole);
+        let built = refuse_fetches(&here).and_then(|()| self.run(&here, &name, ctx));
+        Ok(built.map_err(|err| copy.said(err))?)
     }
 
     fn run(&self, whole: &Path, name: &str, ctx: &Ctx) -> Result<String, KustomizeError> {

@@ -30,6 +30,13 @@ pub(super) fn is_remote(name: &str) -> bool {
     has_scheme || is_host || name.contains("?ref=") || name.contains(".git//")
 }
 
+/// Whether kustomize takes a name for the address of a file, which it asks for before it looks for a file here.
+pub(super) fn is_file_address(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    // Go reads no address in what has a line's end.
+    scheme.is_some_and(|scheme| matches!(&*scheme, "http" | "https")) && !name.contains('\n')
+}
+
 impl Address {
     /// What an address leads to.
     ///
