@@ -15,6 +15,7 @@
 //!   that leads to itself is refused by kustomize.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -88,11 +89,17 @@ impl Copy {
             fs_err::create_dir_all(target.parent().expect("a file lies in a folder"))
                 .map_err(failed)?;
             if metadata.is_symlink() {
-                let leads_to = fs_err::read_link(&file).map_err(failed)?;
-                fs_err::os::unix::fs::symlink(leads_to, &target).map_err(failed)?;
+                // Where it leads to is copied as well, if kustomize may go there; a link to nothing is none.
+                if let Ok(leads_to) = fs_err::canonicalize(&file) {
+                    let leads_to = self.here(&leads_to);
+                    fs_err::os::unix::fs::symlink(leads_to, &target).map_err(failed)?;
+                }
             } else if metadata.is_file() {
                 self.limit.take(metadata.len(), folder)?;
-                fs_err::copy(&file, &target).map_err(failed)?;
+                // Not with its mode: a file that nobody may write could not be rewritten.
+                let mut from = fs_err::File::open(&file).map_err(failed)?;
+                let mut to = fs_err::File::create(&target).map_err(failed)?;
+                io::copy(&mut from, &mut to).map_err(failed)?;
             }
         }
         Ok(())
@@ -229,4 +236,33 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     let up = from.components().skip(shared).map(|_| std::path::Component::ParentDir);
     let way: PathBuf = up.chain(to.components().skip(shared)).collect();
     if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_can_be_written_and_its_links_stay_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = fs_err::canonicalize(scratch.path()).unwrap();
+        let link = |target: &Path, name: &str| {
+            fs_err::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+        };
+        fs_err::write(folder.join("a.yaml"), "a").unwrap();
+        let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs_err::set_permissions(folder.join("a.yaml"), PermissionsExt::from_mode(0o444)).unwrap();
+        link(&folder.join("a.yaml"), "whole.yaml");
+        link(Path::new("a.yaml"), "beside.yaml");
+        link(Path::new("/nowhere/at/all"), "gone.yaml");
+        let copy = Copy::of([folder.clone()].iter()).unwrap();
+        let here = copy.here(&folder);
+        assert_eq!(mode(&here.join("a.yaml")) & 0o600, 0o600);
+        for name in ["whole.yaml", "beside.yaml"] {
+            assert_eq!(fs_err::read_link(here.join(name)).unwrap(), here.join("a.yaml"));
+        }
+        assert!(!here.join("gone.yaml").is_symlink());
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::KustomizeError;
@@ -100,6 +101,11 @@ pub(super) fn unpack(
         if kind.is_file() || kind.is_symlink() {
             entry.unpack_in(into).map_err(broken)?;
         }
+    }
+    // An archive of others may say that nobody may read a file, or write it.
+    for file in files_below(into)?.iter().filter(|file| !file.is_symlink()) {
+        let mode = PermissionsExt::from_mode(0o644);
+        fs_err::set_permissions(file, mode).map_err(|err| failed(file, err))?;
     }
     settle_links(into)
 }
@@ -225,7 +231,7 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.as_old_mut().name[..path.len()].copy_from_slice(path);
             header.set_entry_type(kind);
-            header.set_mode(0o644);
+            header.set_mode(0o400);
             header.set_size(text.len() as u64);
             if !target.is_empty() {
                 header.set_link_name(target).unwrap();
@@ -240,6 +246,8 @@ mod tests {
         let into = folder.path().join("a/b");
         unpack(&good, &into, "address", &mut Limit::default()).unwrap();
         assert_eq!(names(folder.path()), ["a/b/whole.yaml"]);
+        let mode = fs_err::metadata(into.join("whole.yaml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
         for (files, bytes) in [(1, 100), (100, 1)] {
             let small = &mut Limit { files, bytes };
             let err = unpack(&good, &folder.path().join("c"), "address", small).unwrap_err();

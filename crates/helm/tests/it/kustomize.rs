@@ -204,6 +204,29 @@ fn nothing_of_this_machine_is_read_for_what_came_from_elsewhere() {
     }
 }
 
+#[test]
+fn links_of_this_machine_lead_where_they_led() {
+    let program = need!("kustomize");
+    let (pod, extra) = (pod("pod"), pod("extra"));
+    let address = "https://h.test/extra.yaml";
+    let local = folder(&[
+        ("over/kustomization.yaml", &format!("resources: [base, pod.yaml, '{address}']")),
+        ("over/files/pod.yaml", &pod),
+        ("base/kustomization.yaml", "resources: [pod.yaml]\nnamePrefix: base-"),
+        ("base/pod.yaml", &pod),
+    ]);
+    let link = |to: &str, from: &str| {
+        std::os::unix::fs::symlink(local.path().join(to), local.path().join(from)).unwrap();
+    };
+    link("base", "over/base");
+    link("over/files/pod.yaml", "over/pod.yaml");
+    let elsewhere = [(address, Bring::File(&extra))];
+    let (text, _) = build_with(&program, &local.path().join("over"), &elsewhere).unwrap();
+    for name in ["base-pod", "pod", "extra"] {
+        assert!(text.contains(&format!("name: {name}\n")), "{name}: {text}");
+    }
+}
+
 /// Go takes no proxy for addresses of this machine, so that kustomize itself would reach a server there.
 #[test]
 fn kustomize_fetches_nothing_itself() {
