@@ -66,15 +66,31 @@ pub fn chart_comments(data: &[u8]) {
     }
 }
 
-/// An address that a kustomization names: what Git is told is no option, and the folder lies in the repository.
+/// An address that a kustomization names: what Git is told is no option and has no password, and the folder lies in the
+/// repository.
 pub fn kustomize_address(data: &[u8]) {
     for line in String::from_utf8_lossy(data).lines() {
-        let Ok(Address::Repository(found)) = Address::parse(line) else { continue };
+        let found = match Address::parse(line) {
+            Ok(Address::Repository(found)) => found,
+            Ok(Address::File(url)) => {
+                assert!(!has_password(&url), "{url}");
+                continue;
+            }
+            Err(_) => continue,
+        };
+        assert!(!has_password(&found.url), "{found:?}");
         assert!(found.url.contains(':') && !found.url.starts_with('-'), "{found:?}");
         assert!(!found.folder.split('/').any(|part| part == ".."), "{found:?}");
         let revision = found.revision.unwrap_or_default();
         assert!(!revision.starts_with('-') && !revision.contains(':'), "{revision}");
     }
+}
+
+/// Whether a colon stands before the `@` of an address.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    host.split_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// An archive of a kustomization: nothing is written outside of its folder, and what packs again is the same.

@@ -16,11 +16,13 @@ use crate::ChartError;
 use crate::process::{self, Stopped};
 
 mod address;
+mod closed;
 mod copy;
 mod tree;
 mod walk;
 
 pub use address::{Address, Repository};
+use closed::refuse_fetches;
 use copy::Copy;
 pub use tree::{MAX_TREE_BYTES, MAX_TREE_FILES, pack};
 use walk::walk;
@@ -63,8 +65,10 @@ pub enum KustomizeError {
     Absent,
     #[error("`{folder}` has no kustomization")]
     NoKustomization { folder: String },
-    #[error("`{}` names `{}`, which {problem}", .remote.file, .remote.address)]
+    #[error("`{}` names `{}`, which {problem}", .remote.file, address::without_user(&.remote.address))]
     Address { remote: Remote, problem: &'static str },
+    #[error("the field `{field}` of `{file}` {problem}")]
+    Field { file: String, field: String, problem: String },
     #[error("`{}` names `{}`, to which more than {} addresses lead, one after the other",
         .remote.file, .remote.address, copy::MAX_DEPTH)]
     Deep { remote: Remote },
@@ -90,6 +94,40 @@ pub enum KustomizeError {
     Cancelled,
 }
 
+impl KustomizeError {
+    /// The same, with `words` for every path and text in it: what lies in a folder of ours is called otherwise outside, and
+    /// what is said stands in a lock, which has to be the same the next time.
+    fn said(self, words: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::NoKustomization { folder } => Self::NoKustomization { folder: words(&folder) },
+            Self::Chart { file, chart } => Self::Chart { file: words(&file), chart },
+            Self::Address { remote: Remote { file, address }, problem } => {
+                Self::Address { remote: Remote { file: words(&file), address }, problem }
+            }
+            Self::Field { file, field, problem } => {
+                Self::Field { file: words(&file), field, problem }
+            }
+            Self::Outside { folder } => Self::Outside { folder: words(&folder) },
+            Self::TooLarge { folder } => Self::TooLarge { folder: words(&folder) },
+            Self::TooMany { folder } => Self::TooMany { folder: words(&folder) },
+            Self::Read { path, source } => Self::Read {
+                path: words(&path),
+                source: io::Error::new(source.kind(), words(&source.to_string())),
+            },
+            Self::Refused { folder, message } => Self::Refused { folder, message: words(&message) },
+            Self::Yaml(ChartError::Yaml { file, problem }) => {
+                Self::Yaml(ChartError::Yaml { file: words(&file), problem })
+            }
+            Self::Absent
+            | Self::Deep { .. }
+            | Self::Link { .. }
+            | Self::Run { .. }
+            | Self::Yaml(_)
+            | Self::Cancelled => self,
+        }
+    }
+}
+
 impl Explain for KustomizeError {
     fn class(&self) -> Class {
         match self {
@@ -98,6 +136,7 @@ impl Explain for KustomizeError {
             Self::Absent
             | Self::NoKustomization { .. }
             | Self::Address { .. }
+            | Self::Field { .. }
             | Self::Deep { .. }
             | Self::Chart { .. }
             | Self::Outside { .. }
@@ -151,16 +190,14 @@ impl Kustomize {
         let whole = fs_err::canonicalize(folder)
             .map_err(|source| KustomizeError::Read { path: name.clone(), source })?;
         if folders.values().all(BTreeSet::is_empty) {
+            refuse_fetches(&whole)?;
             return Ok(self.run(&whole, &name, ctx)?);
         }
         let mut copy = Copy::of(folders.keys())?;
         copy.complete(&whole, bring)?;
-        self.run(&copy.here(&whole), &name, ctx).map_err(|err| match err {
-            KustomizeError::Refused { folder, message } => {
-                KustomizeError::Refused { folder, message: copy.in_words(&message) }.into()
-            }
-            err => err.into(),
-        })
+        let here = copy.here(&whole);
+        let built = refuse_fetches(&here).and_then(|()| self.run(&here, &name, ctx));
+        Ok(built.map_err(|err| copy.said(err))?)
     }
 
     fn run(&self, whole: &Path, name: &str, ctx: &Ctx) -> Result<String, KustomizeError> {
@@ -195,7 +232,8 @@ fn scratch() -> Result<(TempDir, PathBuf), KustomizeError> {
         Ok((scratch, whole))
     });
     let path = std::env::temp_dir().display().to_string();
-    scratch.map_err(|source| KustomizeError::Read { path, source })
+    // The whole error has the name of the folder, which is another one each time.
+    scratch.map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
 }
 
 /// The error without the warnings about old fields that stand before it.

@@ -45,7 +45,8 @@ pub(crate) fn isolated(program: &Path, scratch: &Path) -> Command {
     for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HELM_PLUGINS"] {
         command.env(name, scratch);
     }
-    // Neither a cluster nor the network is asked, even if a version of the program would.
+    // Neither a cluster nor the network is asked, even if a version of the program would. Go takes no proxy for addresses
+    // of this machine: what would lead there is refused before a kustomization is built.
     command.env("KUBECONFIG", scratch.join("no-cluster"));
     command.env("HTTP_PROXY", NOWHERE).env("HTTPS_PROXY", NOWHERE);
     command

@@ -30,25 +30,50 @@ pub(super) fn is_remote(name: &str) -> bool {
     has_scheme || is_host || name.contains("?ref=") || name.contains(".git//")
 }
 
+/// Whether kustomize takes a name for the address of a file, which it asks for before it looks for a file here.
+pub(super) fn is_file_address(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    // Go reads no address in what has a line's end.
+    scheme.is_some_and(|scheme| matches!(&*scheme, "http" | "https")) && !name.contains('\n')
+}
+
 impl Address {
     /// What an address leads to.
     ///
     /// kustomize asks the server whether it is a file. Nobody is asked here, so that an address always means the same: it is
     /// a file unless something marks it as a repository.
     pub fn parse(address: &str) -> Result<Self, &'static str> {
-        let is_web = address.starts_with("https://") || address.starts_with("http://");
-        if is_web && address.split('/').nth(2).is_some_and(|host| host.contains('@')) {
+        let bare = address.strip_prefix("git::").unwrap_or(address);
+        let is_web = bare.starts_with("https://") || bare.starts_with("http://");
+        // For SSH a name alone is no secret. Git decodes what is written with `%`.
+        let is_secret = |user: &str| is_web || user.contains([':', '%']);
+        if user(bare).is_some_and(is_secret) {
             return Err("has a name or a password in it, which a lock must not hold");
         }
-        if is_web && !marks_a_repository(address) {
+        if is_web && bare == address && !marks_a_repository(address) {
             return Ok(Address::File(address.to_owned()));
         }
-        repository(address).map(Address::Repository)
+        repository(bare).map(Address::Repository)
     }
 
     /// Whether it is a repository on this machine.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Repository(repository) if repository.url.starts_with("file://"))
+    }
+}
+
+/// The name, with the password, that stands before an address's host.
+fn user(address: &str) -> Option<&str> {
+    let path = address.split_once("://").map_or(address, |(_, path)| path);
+    let authority = path.split(['/', '?', '#']).next()?;
+    authority.rsplit_once('@').map(|(user, _)| user)
+}
+
+/// An address as it may be said: nobody's password stands in it.
+pub(super) fn without_user(address: &str) -> String {
+    match user(address) {
+        Some(user) => address.replacen(&format!("{user}@"), "", 1),
+        None => address.to_owned(),
     }
 }
 
@@ -66,7 +91,6 @@ fn marks_a_repository(address: &str) -> bool {
 
 fn repository(address: &str) -> Result<Repository, &'static str> {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
-    let path = path.strip_prefix("git::").unwrap_or(path);
     let (host, path) = host(path).ok_or("is no address of a repository that kustomize knows")?;
     let depth = if host == "file://" { usize::MAX } else { 2 };
     let (repository, folder) = split(path, depth).ok_or("does not name a repository")?;
@@ -208,6 +232,12 @@ mod tests {
     fn what_is_no_address_or_a_dangerous_one_is_refused() {
         for (address, why) in [
             ("https://user:secret@h.test/o/r.git", "password"),
+            ("https://token@h.test/x.yaml", "password"),
+            ("git::https://user:secret@h.test/o/r?ref=v1", "password"),
+            ("git::git::https://user:secret@h.test/o/r?ref=v1", "password"),
+            ("ssh://user:secret@h.test/o/r", "password"),
+            ("ssh://user%3asecret@h.test/o/r", "password"),
+            ("user:secret@h.test:o/r?ref=v1", "password"),
             ("o/r?ref=main", "no address"),
             ("https://h.test/o?ref=v1", "does not name"),
             ("https://h.test/o/r//a/../../..?ref=v1", "leads out"),
@@ -216,6 +246,20 @@ mod tests {
             ("--upload-pack=x@y:z/a?ref=1", "no address"),
         ] {
             assert!(Address::parse(address).unwrap_err().contains(why), "{address}");
+            assert!(!without_user(address).contains("secret"), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_said_without_who_asks() {
+        for (address, said) in [
+            ("git::https://user:secret@h.test/o/r?ref=v1", "git::https://h.test/o/r?ref=v1"),
+            ("HTTPS://user:se@cret@h.test/o/r", "HTTPS://h.test/o/r"),
+            ("git::user:secret@h.test:o/r", "h.test:o/r"),
+            ("https://h.test/o/r@v1", "https://h.test/o/r@v1"),
+            ("h.test/o/r?ref=a@b", "h.test/o/r?ref=a@b"),
+        ] {
+            assert_eq!(without_user(address), said);
         }
     }
 }

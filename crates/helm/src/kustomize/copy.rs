@@ -15,6 +15,7 @@
 //!   that leads to itself is refused by kustomize.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -42,11 +43,13 @@ pub(super) struct Copy {
 
 enum Placed {
     /// In each folder that names it.
-    File {
-        name: String,
-        bytes: Vec<u8>,
+    File { name: String, bytes: Vec<u8> },
+    Folder {
+        folder: PathBuf,
+        /// The repository's own top.
+        within: PathBuf,
+        url: String,
     },
-    Folder(PathBuf),
 }
 
 /// A kustomization that is to be looked at.
@@ -71,7 +74,7 @@ impl Copy {
         for folder in folders {
             // One within another is copied with it.
             if last.is_none_or(|last| !folder.starts_with(last)) {
-                copy.add(folder)?;
+                copy.add(folder).map_err(|err| copy.said(err))?;
                 last = Some(folder);
             }
         }
@@ -86,11 +89,17 @@ impl Copy {
             fs_err::create_dir_all(target.parent().expect("a file lies in a folder"))
                 .map_err(failed)?;
             if metadata.is_symlink() {
-                let leads_to = fs_err::read_link(&file).map_err(failed)?;
-                fs_err::os::unix::fs::symlink(leads_to, &target).map_err(failed)?;
+                // Where it leads to is copied as well, if kustomize may go there; a link to nothing is none.
+                if let Ok(leads_to) = fs_err::canonicalize(&file) {
+                    let leads_to = self.here(&leads_to);
+                    fs_err::os::unix::fs::symlink(leads_to, &target).map_err(failed)?;
+                }
             } else if metadata.is_file() {
                 self.limit.take(metadata.len(), folder)?;
-                fs_err::copy(&file, &target).map_err(failed)?;
+                // Not with its mode: a file that nobody may write could not be rewritten.
+                let mut from = fs_err::File::open(&file).map_err(failed)?;
+                let mut to = fs_err::File::create(&target).map_err(failed)?;
+                io::copy(&mut from, &mut to).map_err(failed)?;
             }
         }
         Ok(())
@@ -110,7 +119,7 @@ impl Copy {
         let within = self.top.join("here");
         let mut units = vec![Unit { folder: self.here(folder), within, is_local: true, depth: 0 }];
         while let Some(unit) = units.pop() {
-            let found = walk(&unit.folder, &unit.within)?;
+            let found = walk(&unit.folder, &unit.within).map_err(|err| self.said(err))?;
             for (folder, remotes) in found {
                 for remote in &remotes {
                     let remote = Remote { file: self.in_words(&remote.file), ..remote.clone() };
@@ -126,10 +135,11 @@ impl Copy {
                         return Err(KustomizeError::Address { remote, problem }.into());
                     }
                     let bytes = bring(&remote, &address)?;
-                    units.extend(self.put(&remote, address, bytes, unit.depth + 1)?);
+                    let put = self.put(&remote, address, bytes, unit.depth + 1);
+                    units.extend(put.map_err(|err| self.said(err))?);
                 }
                 if !remotes.is_empty() {
-                    self.rewrite(&folder)?;
+                    self.rewrite(&folder).map_err(|err| self.said(err))?;
                 }
             }
         }
@@ -145,21 +155,24 @@ impl Copy {
         depth: usize,
     ) -> Result<Option<Unit>, KustomizeError> {
         let (number, is_local) = (self.placed.len(), address.is_local());
-        let (placed, unit) = match address {
+        let written = remote.address.clone();
+        match address {
             Address::File(_) => {
                 let name = format!(".airlift-{number:05}");
-                self.limit.take(bytes.len() as u64, Path::new(&remote.address))?;
-                (Placed::File { name, bytes }, None)
+                self.limit.take(bytes.len() as u64, Path::new(&written))?;
+                self.placed.insert(written, Placed::File { name, bytes });
+                Ok(None)
             }
-            Address::Repository(Repository { folder, .. }) => {
+            Address::Repository(Repository { folder, url, .. }) => {
                 let within = self.top.join(ELSEWHERE).join(format!("{number:05}"));
-                unpack(&bytes, &within, &remote.address, &mut self.limit)?;
-                let folder = within.join(folder);
-                (Placed::Folder(folder.clone()), Some(Unit { folder, within, is_local, depth }))
+                let unit = Unit { folder: joined(&within, &folder), within, is_local, depth };
+                let (folder, within) = (unit.folder.clone(), unit.within.clone());
+                // First, so that what is said of it has its name.
+                self.placed.insert(written, Placed::Folder { folder, within, url });
+                unpack(&bytes, &unit.within, &remote.address, &mut self.limit)?;
+                Ok(Some(unit))
             }
-        };
-        self.placed.insert(remote.address.clone(), placed);
-        Ok(unit)
+        }
     }
 
     /// Names in a kustomization's file what lies here now.
@@ -169,7 +182,9 @@ impl Copy {
         let mut beside = BTreeMap::new();
         let placed = &self.placed;
         each_name(&mut kustomization, &mut |address| match placed.get(address)? {
-            Placed::Folder(target) => Some(relative(folder, target).display().to_string()),
+            Placed::Folder { folder: target, .. } => {
+                Some(relative(folder, target).display().to_string())
+            }
             Placed::File { name, bytes } => {
                 beside.insert(name, bytes);
                 Some(name.clone())
@@ -191,17 +206,27 @@ impl Copy {
         while text.contains(&up) {
             text = text.replace(&up, &down);
         }
+        let name = |path: &Path| path.strip_prefix(&self.top).unwrap_or(path).display().to_string();
         for (address, placed) in &self.placed {
-            let here = match placed {
-                Placed::File { name, .. } => name.into(),
-                Placed::Folder(folder) => {
-                    folder.strip_prefix(&self.top).unwrap_or(folder).to_string_lossy()
+            text = match placed {
+                Placed::File { name, .. } => text.replace(name, address),
+                Placed::Folder { folder, within, url } => {
+                    text.replace(&name(folder), address).replace(&name(within), &format!("{url}/"))
                 }
             };
-            text = text.replace(&*here, address);
         }
         text
     }
+
+    /// An error in the words of whoever wrote the kustomization.
+    pub(super) fn said(&self, err: KustomizeError) -> KustomizeError {
+        err.said(|text| self.in_words(text))
+    }
+}
+
+/// A folder below another, which itself is the one without a name.
+fn joined(top: &Path, folder: &str) -> PathBuf {
+    if folder.is_empty() { top.to_owned() } else { top.join(folder) }
 }
 
 /// The way from a folder to another, both of them absolute.
@@ -211,4 +236,33 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     let up = from.components().skip(shared).map(|_| std::path::Component::ParentDir);
     let way: PathBuf = up.chain(to.components().skip(shared)).collect();
     if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_can_be_written_and_its_links_stay_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = fs_err::canonicalize(scratch.path()).unwrap();
+        let link = |target: &Path, name: &str| {
+            fs_err::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+        };
+        fs_err::write(folder.join("a.yaml"), "a").unwrap();
+        let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs_err::set_permissions(folder.join("a.yaml"), PermissionsExt::from_mode(0o444)).unwrap();
+        link(&folder.join("a.yaml"), "whole.yaml");
+        link(Path::new("a.yaml"), "beside.yaml");
+        link(Path::new("/nowhere/at/all"), "gone.yaml");
+        let copy = Copy::of([folder.clone()].iter()).unwrap();
+        let here = copy.here(&folder);
+        assert_eq!(mode(&here.join("a.yaml")) & 0o600, 0o600);
+        for name in ["whole.yaml", "beside.yaml"] {
+            assert_eq!(fs_err::read_link(here.join(name)).unwrap(), here.join("a.yaml"));
+        }
+        assert!(!here.join("gone.yaml").is_symlink());
+    }
 }

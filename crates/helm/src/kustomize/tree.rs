@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::KustomizeError;
@@ -45,23 +46,26 @@ impl Limit {
 }
 
 /// Packs what the kustomization in `folder` of a repository is made of. `top` is a checkout, which may be changed.
+///
+/// Errors name files as the repository does, for the checkout is another folder each time.
 pub fn pack(top: &Path, folder: &str) -> Result<Vec<u8>, KustomizeError> {
     let top = fs_err::canonicalize(top).map_err(|err| failed(top, err))?;
-    settle_links(&top)?;
-    let in_words = |err: KustomizeError| match err {
-        KustomizeError::NoKustomization { .. } => {
-            KustomizeError::NoKustomization { folder: folder.to_owned() }
-        }
-        err => err,
-    };
-    let folders = walk(&top.join(folder), &top).map_err(in_words)?;
+    let (inside, itself) = (format!("{}/", top.display()), top.display().to_string());
+    let whole = if folder.is_empty() { top.clone() } else { top.join(folder) };
+    packed(&top, &whole)
+        .map_err(|err| err.said(|text| text.replace(&inside, "").replace(&itself, ".")))
+}
+
+fn packed(top: &Path, folder: &Path) -> Result<Vec<u8>, KustomizeError> {
+    settle_links(top)?;
+    let folders = walk(folder, top)?;
     let mut files = BTreeSet::new();
     for folder in folders.keys() {
         files.extend(files_below(folder)?);
     }
     let (mut tar, mut limit) = (tar::Builder::new(Vec::new()), Limit::default());
     for file in files {
-        let name = file.strip_prefix(&top).unwrap_or(&file);
+        let name = file.strip_prefix(top).unwrap_or(&file);
         let metadata = fs_err::symlink_metadata(&file).map_err(|err| failed(&file, err))?;
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
@@ -71,7 +75,7 @@ pub fn pack(top: &Path, folder: &str) -> Result<Vec<u8>, KustomizeError> {
             let target = fs_err::read_link(&file).map_err(|err| failed(&file, err))?;
             tar.append_link(&mut header, name, target)
         } else {
-            limit.take(metadata.len(), &top.join(folder))?;
+            limit.take(metadata.len(), folder)?;
             header.set_size(metadata.len());
             let bytes = fs_err::read(&file).map_err(|err| failed(&file, err))?;
             tar.append_data(&mut header, name, bytes.as_slice())
@@ -97,6 +101,11 @@ pub(super) fn unpack(
         if kind.is_file() || kind.is_symlink() {
             entry.unpack_in(into).map_err(broken)?;
         }
+    }
+    // An archive of others may say that nobody may read a file, or write it.
+    for file in files_below(into)?.iter().filter(|file| !file.is_symlink()) {
+        let mode = PermissionsExt::from_mode(0o644);
+        fs_err::set_permissions(file, mode).map_err(|err| failed(file, err))?;
     }
     settle_links(into)
 }
@@ -222,7 +231,7 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.as_old_mut().name[..path.len()].copy_from_slice(path);
             header.set_entry_type(kind);
-            header.set_mode(0o644);
+            header.set_mode(0o400);
             header.set_size(text.len() as u64);
             if !target.is_empty() {
                 header.set_link_name(target).unwrap();
@@ -237,6 +246,8 @@ mod tests {
         let into = folder.path().join("a/b");
         unpack(&good, &into, "address", &mut Limit::default()).unwrap();
         assert_eq!(names(folder.path()), ["a/b/whole.yaml"]);
+        let mode = fs_err::metadata(into.join("whole.yaml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
         for (files, bytes) in [(1, 100), (100, 1)] {
             let small = &mut Limit { files, bytes };
             let err = unpack(&good, &folder.path().join("c"), "address", small).unwrap_err();

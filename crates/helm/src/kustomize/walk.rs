@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::address::is_remote;
+use super::address::{is_file_address, is_remote};
 use super::{KustomizeError, Remote, file_of};
 use crate::yaml;
 
@@ -53,8 +53,10 @@ pub(super) fn walk(folder: &Path, within: &Path) -> Result<Folders, KustomizeErr
         let mut remotes = BTreeSet::new();
         each_name(&mut kustomization, &mut |name| {
             let target = whole.join(name);
-            // What lies here is here, however it is called.
-            if target.is_dir() {
+            // What lies here is here, however it is called, unless kustomize itself would not look.
+            if is_file_address(name) {
+                remotes.insert(Remote { file: path.clone(), address: name.to_owned() });
+            } else if target.is_dir() {
                 queue.push(target);
             } else if !target.exists() && is_remote(name) {
                 remotes.insert(Remote { file: path.clone(), address: name.to_owned() });
@@ -85,9 +87,38 @@ fn whole(folder: &Path, within: &Path) -> Result<Option<PathBuf>, KustomizeError
 /// Reads a kustomization's file.
 pub(super) fn read_file(file: &Path) -> Result<Value, KustomizeError> {
     let path = file.display().to_string();
-    let text = fs_err::read(file);
-    let text = text.map_err(|source| KustomizeError::Read { path: path.clone(), source })?;
-    yaml::read(&text, &path).map_err(KustomizeError::Yaml)
+    let kustomization = yaml::read(&read_text(file)?, &path).map_err(KustomizeError::Yaml)?;
+    refuse_other_cases(&path, &kustomization)?;
+    Ok(kustomization)
+}
+
+pub(super) fn read_text(file: &Path) -> Result<Vec<u8>, KustomizeError> {
+    let failed = |source| KustomizeError::Read { path: file.display().to_string(), source };
+    fs_err::read(file).map_err(failed)
+}
+
+/// kustomize takes `Resources:` for `resources:`, and what it names would not be seen here.
+fn refuse_other_cases(file: &str, kustomization: &Value) -> Result<(), KustomizeError> {
+    let known = || [LISTS, WITH_PATHS, GENERATORS, CHARTS, &["openapi"]].into_iter().flatten();
+    for field in kustomization.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        let meant = known().find(|known| known.eq_ignore_ascii_case(field) && *known != field);
+        if let Some(meant) = meant {
+            let (file, field) = (file.to_owned(), field.clone());
+            let problem = format!("is written `{meant}`");
+            return Err(KustomizeError::Field { file, field, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Each file, folder and address that a kustomization names.
+pub(super) fn names(kustomization: &mut Value) -> Vec<String> {
+    let mut names = Vec::new();
+    each_name(kustomization, &mut |name| {
+        names.push(name.to_owned());
+        None
+    });
+    names
 }
 
 fn refuse_charts(file: &str, kustomization: &Value) -> Result<(), KustomizeError> {

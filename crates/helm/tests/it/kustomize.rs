@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use airlift_helm::{Address, Kustomize, KustomizeError, Remote, pack};
 use airlift_scan::documents;
@@ -163,13 +167,21 @@ fn what_nobody_can_bring_is_refused_with_its_file_and_help() {
     let program = need!("kustomize");
     for (text, why) in [
         ("resources: ['o/r?ref=main']", "names `o/r?ref=main`, which is no address"),
+        (
+            "resources: ['git::https://user:secret@127.0.0.1:1/o/r?ref=v1']",
+            "names `git::https://127.0.0.1:1/o/r?ref=v1`, which has a name or a password",
+        ),
+        (
+            "resources: ['ssh://user:secret@127.0.0.1:1/o/r']",
+            "names `ssh://127.0.0.1:1/o/r`, which has a name or a password",
+        ),
         ("helmCharts: [{name: c, repo: 'https://r.test'}]", "wants the chart `c` from Helm"),
     ] {
         let folder = folder(&[("kustomization.yaml", text)]);
         let err = build_with(&program, folder.path(), &[]).unwrap_err();
         let said = err.to_string();
         assert!(said.contains("/kustomization.yaml") && said.contains(why), "{said}");
-        assert!(!said.contains("airlift-kustomize"), "{said}");
+        assert!(!said.contains("airlift-kustomize") && !said.contains("secret"), "{said}");
         assert!(err.help().is_some());
     }
 }
@@ -190,6 +202,101 @@ fn nothing_of_this_machine_is_read_for_what_came_from_elsewhere() {
         let built = build_with(&program, local.path(), &elsewhere);
         assert!(built.is_err(), "{text}: {built:?}");
     }
+}
+
+#[test]
+fn links_of_this_machine_lead_where_they_led() {
+    let program = need!("kustomize");
+    let (pod, extra) = (pod("pod"), pod("extra"));
+    let address = "https://h.test/extra.yaml";
+    let local = folder(&[
+        ("over/kustomization.yaml", &format!("resources: [base, pod.yaml, '{address}']")),
+        ("over/files/pod.yaml", &pod),
+        ("base/kustomization.yaml", "resources: [pod.yaml]\nnamePrefix: base-"),
+        ("base/pod.yaml", &pod),
+    ]);
+    let link = |to: &str, from: &str| {
+        std::os::unix::fs::symlink(local.path().join(to), local.path().join(from)).unwrap();
+    };
+    link("base", "over/base");
+    link("over/files/pod.yaml", "over/pod.yaml");
+    let elsewhere = [(address, Bring::File(&extra))];
+    let (text, _) = build_with(&program, &local.path().join("over"), &elsewhere).unwrap();
+    for name in ["base-pod", "pod", "extra"] {
+        assert!(text.contains(&format!("name: {name}\n")), "{name}: {text}");
+    }
+}
+
+/// Go takes no proxy for addresses of this machine, so that kustomize itself would reach a server there.
+#[test]
+fn kustomize_fetches_nothing_itself() {
+    let program = need!("kustomize");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = server.local_addr().unwrap().to_string();
+    let url = format!("http://{host}/x.yaml");
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = requests.clone();
+    std::thread::spawn(move || {
+        for _ in server.incoming() {
+            counted.fetch_add(1, SeqCst);
+        }
+    });
+    let generator =
+        "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: c}\nfiles: ['k=URL']\n";
+    let patch = generator.replace("files: ['k=URL']", "patches: [{path: p.yaml}]");
+    let replaced =
+        "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: c}\nPath: 'URL'\n";
+    let inline = |text: &str| serde_json::Value::from(text).to_string();
+    for (text, why) in [
+        ("generators: [gen.yaml]".to_owned(), "/gen.yaml` names `URL`"),
+        ("generators: [gens]".to_owned(), "/gen.yaml` names `URL`"),
+        ("generators: [over]".to_owned(), "could change generators"),
+        (format!("generators: [{}]", inline(generator)), "/kustomization.yaml` names `URL`"),
+        (format!("transformers: [{}]", inline(replaced)), "/kustomization.yaml` names `URL`"),
+        (format!("validators: [{}]", inline(replaced)), "/kustomization.yaml` names `URL`"),
+        ("Resources: ['URL']".to_owned(), "is written `resources`"),
+        ("resources: ['HTTP://HOST/x.yaml']".to_owned(), "names `HTTP://HOST/x.yaml`"),
+        ("configMapGenerator: [{name: c, Files: ['URL']}]".to_owned(), "names `URL`"),
+        ("resources: ['gens/../named']".to_owned(), "names `URL`"),
+    ] {
+        let written = |text: &str| text.replace("URL", &url).replace("HOST", &host);
+        let (text, file, why) = (written(&text), written(generator), written(why));
+        let local = folder(&[
+            ("kustomization.yaml", &text),
+            ("gen.yaml", &file),
+            ("gens/kustomization.yaml", "resources: [gen.yaml]"),
+            ("gens/gen.yaml", &file),
+            ("over/kustomization.yaml", "resources: [gen.yaml]\npatches: [{path: p.yaml}]"),
+            ("over/gen.yaml", &patch),
+            ("named/kustomization.yaml", "generators: [../gens]"),
+        ]);
+        // Both as it stands here, and as it comes from a repository.
+        let address = "github.com/o/r?ref=v1";
+        let over = folder(&[("kustomization.yaml", &format!("resources: ['{address}']"))]);
+        let elsewhere = [(address, Bring::Tree(local.path()))];
+        for built in
+            [build_with(&program, local.path(), &[]), build_with(&program, over.path(), &elsewhere)]
+        {
+            assert_eq!(requests.load(SeqCst), 0, "{text}: {built:?}");
+            let said = built.unwrap_err().to_string();
+            assert!(said.contains(&why), "{text}: {said}");
+            assert!(!said.contains("airlift-kustomize"), "{said}");
+        }
+    }
+}
+
+/// kustomize asks a server before it looks for a file of such a name.
+#[test]
+fn a_file_that_is_called_like_an_address_does_not_stand_for_it() {
+    let program = need!("kustomize");
+    let address = "http://127.0.0.1:1/x.yaml";
+    let (there, local) = (pod("there"), format!("resources: ['{address}']"));
+    let local =
+        folder(&[("kustomization.yaml", &local), ("http:/127.0.0.1:1/x.yaml", &pod("here"))]);
+    let (text, asked) =
+        build_with(&program, local.path(), &[(address, Bring::File(&there))]).unwrap();
+    assert!(text.contains("name: there"), "{text}");
+    assert_eq!(asked, [address]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //!
 //! What a server gives is checked out in a folder of its own, and nothing of it is run:
 //!
-//! - No hooks, no configuration of the user's or the machine's, no filters, since only those define some, no submodules.
-//! - Nobody is asked for a password. What an address starts with is the one protocol that is spoken, redirects included.
+//! - No hooks, no configuration or attributes of the user's or the machine's, no filters, since only those define some, no
+//!   submodules. Of the environment Git sees what it needs, by name.
+//! - Nobody is asked for a password, and no program that would ask is run. What an address starts with is the one protocol that is spoken, redirects included.
 //! - A transfer is stopped once it is too large, and files are counted before they are written.
 //! - A revision and an address cannot be taken for options: they stand behind `--`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,23 +25,28 @@ const MAX_BYTES: u64 = 2 << 30;
 /// The longest that one step may take.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
-/// Variables by which a user tells Git of other places.
-const ELSEWHERE: &[&str] = &[
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_CONFIG",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",
-    "GIT_TEMPLATE_DIR",
-    "GIT_ASKPASS",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_TRACE",
+/// Variables of the user's that Git needs: for its way out, for certificates, and for SSH. Others could name programs that
+/// are run, or change the bytes of a commit.
+const KEPT: &[&str] = &[
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "SSH_AUTH_SOCK",
 ];
+
+type Environment = Vec<(OsString, OsString)>;
 
 /// Why a repository gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +97,8 @@ pub(super) fn tree(
     programs: &OsStr,
     ctx: &Ctx,
 ) -> Result<(Commit, Vec<u8>), GitError> {
-    tree_up_to(MAX_BYTES, repository, pinned, programs, ctx)
+    // Nothing is decided by it here: a program that is run has it from whoever runs it.
+    tree_up_to(MAX_BYTES, repository, pinned, programs, std::env::vars_os().collect(), ctx)
 }
 
 fn tree_up_to(
@@ -99,10 +106,17 @@ fn tree_up_to(
     repository: &Repository,
     pinned: Option<&Commit>,
     programs: &OsStr,
+    environment: Environment,
     ctx: &Ctx,
 ) -> Result<(Commit, Vec<u8>), GitError> {
-    let scratch = TempDir::with_prefix("airlift-git-").map_err(GitError::Run)?;
-    let git = Git::new(programs, &repository.url, scratch.path().to_owned(), max_bytes, ctx)?;
+    let scratch = TempDir::with_prefix("airlift-git-");
+    // The whole error has the name of the folder, which is another one each time.
+    let scratch = scratch.map_err(|err| GitError::Run(err.kind().into()))?;
+    let (program, path) = (find(programs)?, programs.to_owned());
+    // `git@host:path` is SSH.
+    let scheme = repository.url.split_once("://").map_or("ssh", |(scheme, _)| scheme);
+    let folder = scratch.path().to_owned();
+    let git = Git { program, path, environment, folder, scheme, max_bytes, ctx };
     git.run(&["init", "--quiet", "--template="])?;
     let revision = pinned.map(ToString::to_string).or_else(|| repository.revision.clone());
     let revision = revision.unwrap_or_else(|| "HEAD".to_owned());
@@ -119,38 +133,35 @@ fn tree_up_to(
 
 struct Git<'a> {
     program: PathBuf,
+    /// Where Git looks for `ssh`.
+    path: OsString,
+    /// The user's own, of which little is handed on.
+    environment: Environment,
     folder: PathBuf,
     scheme: &'a str,
     max_bytes: u64,
     ctx: &'a Ctx,
 }
 
-impl<'a> Git<'a> {
-    fn new(
-        programs: &OsStr,
-        url: &'a str,
-        folder: PathBuf,
-        max_bytes: u64,
-        ctx: &'a Ctx,
-    ) -> Result<Self, GitError> {
-        let mut places = std::env::split_paths(programs).map(|folder| folder.join("git"));
-        let program = places.find(|place| place.is_file()).ok_or(GitError::Absent)?;
-        // `git@host:path` is SSH.
-        let scheme = url.split_once("://").map_or("ssh", |(scheme, _)| scheme);
-        Ok(Self { program, folder, scheme, max_bytes, ctx })
-    }
+fn find(programs: &OsStr) -> Result<PathBuf, GitError> {
+    let mut places = std::env::split_paths(programs).map(|folder| folder.join("git"));
+    places.find(|place| place.is_file()).ok_or(GitError::Absent)
+}
 
-    /// Whoever runs this has proxies, certificates and an SSH agent in his environment perhaps, so that it stays.
+impl Git<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.folder);
-        for name in ELSEWHERE {
-            command.env_remove(name);
-        }
+        let kept = self.environment.iter().filter(|(name, _)| KEPT.iter().any(|it| name == it));
         command
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(kept.map(|(name, value)| (name, value)))
+            .env("PATH", &self.path)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "")
             .env("GIT_ALLOW_PROTOCOL", self.scheme)
             .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
             .env("GIT_CEILING_DIRECTORIES", self.folder.parent().unwrap_or(&self.folder))
@@ -158,6 +169,10 @@ impl<'a> Git<'a> {
         for setting in [
             "core.hooksPath=/dev/null",
             "core.fsmonitor=false",
+            "core.askPass=",
+            // One commit is the same bytes on every machine.
+            "core.attributesFile=/dev/null",
+            "core.autocrlf=false",
             // One growing file, which can be measured.
             "fetch.unpackLimit=1",
             "gc.auto=0",
@@ -175,7 +190,7 @@ impl<'a> Git<'a> {
             process::run_watched(&mut command, TIMEOUT, || size(&packs) > self.max_bytes, self.ctx);
         match ran {
             Ok(ran) if ran.is_success => Ok(ran.stdout),
-            Ok(ran) => Err(GitError::Refused(ran.stderr.trim().replace("fatal: ", ""))),
+            Ok(ran) => Err(GitError::Refused(self.own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(GitError::Run(source)),
             Err(Stopped::TimedOut) => Err(GitError::TimedOut),
             Err(Stopped::TooMuch) => {
@@ -183,6 +198,12 @@ impl<'a> Git<'a> {
             }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
+    }
+
+    /// What it says, without the name of the folder, which is another one each time.
+    fn own_words(&self, stderr: &str) -> String {
+        let folder = format!("{}/", self.folder.display());
+        stderr.trim().replace("fatal: ", "").replace(&folder, "")
     }
 
     /// Refuses a commit with more than may lie on the disk.
@@ -214,25 +235,84 @@ fn size(folder: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_commit_that_is_too_large_is_refused_before_its_files_are_written() {
-        let program = airlift_testkit::need!("git");
+    /// A repository with one commit, of this kustomization.
+    fn repository(program: &Path, kustomization: &str) -> (TempDir, Repository) {
         let top = tempfile::tempdir().unwrap();
         let git = |args: &[&str]| {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             let name = ["-c", "user.name=a", "-c", "user.email=a@b.test"];
             let done = command.args(name).args(args).current_dir(top.path()).output().unwrap();
             assert!(done.status.success(), "{done:?}");
         };
         git(&["init", "--quiet"]);
-        // Ten megabytes that pack to almost nothing.
-        fs_err::write(top.path().join("kustomization.yaml"), "#".repeat(10_000_000)).unwrap();
+        fs_err::write(top.path().join("kustomization.yaml"), kustomization).unwrap();
         git(&["add", "--all"]);
         git(&["commit", "--quiet", "--message=m"]);
         let url = format!("file://{}", top.path().display());
+        (top, Repository { url, folder: String::new(), revision: None })
+    }
+
+    /// A home with attributes, and an environment with a program that gives a password.
+    fn odd_user(home: &Path) -> Environment {
+        let attributes = home.join(".config/git/attributes");
+        fs_err::create_dir_all(attributes.parent().unwrap()).unwrap();
+        fs_err::write(attributes, "*.yaml text eol=crlf\n").unwrap();
+        let ask = home.join("ask");
+        let text = format!("#!/bin/sh\ntouch {}\necho secret\n", home.join("asked").display());
+        fs_err::write(&ask, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&ask, mode).unwrap();
+        [("HOME", home), ("SSH_ASKPASS", &ask), ("GIT_ASKPASS", &ask)]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into()
+    }
+
+    #[test]
+    fn a_commit_is_the_same_bytes_whoever_asks() {
+        let program = airlift_testkit::need!("git");
+        let (_top, repository) = repository(&program, "resources: []\n");
+        let programs = program.parent().unwrap().as_os_str();
+        let home = tempfile::tempdir().unwrap();
+        let [plain, odd] = [Vec::new(), odd_user(home.path())].map(|environment| {
+            let ctx = Ctx::default();
+            tree_up_to(MAX_BYTES, &repository, None, programs, environment, &ctx).unwrap()
+        });
+        assert_eq!(plain, odd);
+    }
+
+    #[test]
+    fn no_program_is_asked_for_a_password() {
+        use std::io::{Read as _, Write as _};
+        let program = airlift_testkit::need!("git");
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/o/r.git", server.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in server.incoming() {
+                let mut stream = stream.unwrap();
+                drop(stream.read(&mut [0; 4096]));
+                let answer = "HTTP/1.1 401 no\r\nWWW-Authenticate: Basic realm=\"a\"\r\n\
+                              Content-Length: 0\r\nConnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let home = tempfile::tempdir().unwrap();
+        let environment = odd_user(home.path());
         let repository = Repository { url, folder: String::new(), revision: None };
         let programs = program.parent().unwrap().as_os_str();
-        let up_to = |bytes| tree_up_to(bytes, &repository, None, programs, &Ctx::default());
+        let ctx = Ctx::default();
+        let tree = tree_up_to(MAX_BYTES, &repository, None, programs, environment, &ctx);
+        assert!(matches!(tree, Err(GitError::Refused(_))), "{tree:?}");
+        assert!(!home.path().join("asked").exists());
+    }
+
+    #[test]
+    fn a_commit_that_is_too_large_is_refused_before_its_files_are_written() {
+        let program = airlift_testkit::need!("git");
+        // Ten megabytes that pack to almost nothing.
+        let (_top, repository) = repository(&program, &"#".repeat(10_000_000));
+        let programs = program.parent().unwrap().as_os_str();
+        let up_to =
+            |bytes| tree_up_to(bytes, &repository, None, programs, Vec::new(), &Ctx::default());
         assert!(up_to(10_000_000).is_ok());
         let err = up_to(9_999_999).unwrap_err();
         assert!(matches!(err, GitError::TooLarge(_)), "{err}");

@@ -101,6 +101,14 @@ impl Remote {
         resolution.lock
     }
 
+    /// The lock of a stack whose source fails.
+    async fn failed(&self, stack: &Stack) -> Lock {
+        let options = ResolveOptions::default();
+        let resolution = self.world.resolve_from(stack, None, &options).await.unwrap();
+        assert!(codes(&resolution.lock).contains(&"not-looked-into"), "{:?}", resolution.lock);
+        resolution.lock
+    }
+
     /// Why the source fails; the pins that it had stay.
     async fn failure(&self, stack: &Stack, before: Option<&Lock>, offline: bool) -> String {
         let options = ResolveOptions { offline, ..ResolveOptions::default() };
@@ -274,6 +282,34 @@ async fn what_is_hostile_or_not_there_fails_its_source_alone() {
     remote.commit("ai/app");
     let said = remote.failure(&remote.stack(&[&over]), None, false).await;
     assert!(said.contains("its link `base/passwd.yaml` leads out of the repository"), "{said}");
+}
+
+/// What is said of a source stands in the lock, which is the same on every run and on every machine.
+#[tokio::test]
+async fn what_fails_elsewhere_is_said_in_the_words_of_the_stack() {
+    let remote = world!();
+    let outer = "resources: ['ADDRESS']\n".replace("ADDRESS", &remote.address("over", "main"));
+    remote.write("repo/outer/kustomization.yaml", &outer);
+    let up = "../".repeat(20);
+    for (kustomization, why) in [
+        ("helmCharts: [{name: c}]\n".to_owned(), "base/kustomization.yaml` wants the chart `c`"),
+        (format!("resources: [{up}tmp]\n"), "tmp` lies outside of the repository"),
+        ("resources: [\n".to_owned(), "base/kustomization.yaml"),
+        ("resources: [gone.yaml]\n".to_owned(), "gone.yaml"),
+        (format!("resources: ['{}']\n", "http://127.0.0.1:1/x.yaml"), "http://127.0.0.1:1/x.yaml"),
+    ] {
+        remote.write("repo/base/kustomization.yaml", &kustomization);
+        remote.commit("ai/app");
+        for folder in ["base", "over", "outer"] {
+            let stack = remote.stack(&[&remote.address(folder, "main"), &remote.extra()]);
+            let [one, other] =
+                [remote.failed(&stack).await, remote.failed(&stack).await].map(|it| it.to_text());
+            assert!(one.contains(why), "{folder}: {why}: {one}");
+            assert!(!one.contains("/airlift-") && !one.contains(".airlift-"), "{folder}: {one}");
+            assert!(!one.contains("elsewhere/"), "{folder}: {one}");
+            assert_eq!(one, other);
+        }
+    }
 }
 
 #[tokio::test]
