@@ -143,6 +143,42 @@ fn every_image_lies_where_the_mapping_says() {
     }
 }
 
+/// What a cluster would pull for the catalogs of a working folder.
+fn offered(world: &World, folder: &str) -> Vec<String> {
+    let folder = format!("{folder}/working-dir/cluster-resources");
+    let names = fs_err::read_dir(world.path().join(&folder)).unwrap();
+    let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let sources = names.filter(|name| name.starts_with("cs-") || name.starts_with("cc-"));
+    let mut texts: Vec<_> = sources.map(|name| text(world, &format!("{folder}/{name}"))).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn a_catalog_that_is_known_by_its_digest_can_be_pulled_and_served() {
+    let registry = with_catalog();
+    let digest = registry.tags("ops/index")["v4.20"].to_string();
+    let world = world_with_set(&registry);
+    let set = text(&world, "isc.yaml").replace("index:v4.20", &format!("index@{digest}"));
+    trust_own_key(&world);
+    for full in [false, true] {
+        let packages = if full { "full: true" } else { "packages: [{name: app}]" };
+        world.write("isc.yaml", set.replace("packages: [{name: app}]", packages)).unwrap();
+        let far = FakeRegistry::start();
+        let to = format!("docker://{}/ns", far.host());
+        let folder = format!("ws-{full}");
+        let workspace = format!("file://{folder}");
+        well(&world, &["oc-mirror", "-c", "isc.yaml", "--workspace", &workspace], &[&to]);
+        let pushed = far.tags("ns/ops/index").into_values().next().unwrap().to_string();
+        assert_eq!(pushed == digest, full);
+        let image = format!("{}/ns/ops/index@{pushed}", far.host());
+        let [catalog, source] = &offered(&world, &folder)[..] else { panic!() };
+        assert!(catalog.contains(&format!("ref: {image}\n")), "{catalog}");
+        assert!(source.contains(&format!("image: {image}\n")), "{source}");
+        assert_eq!(source.contains("catalogDir: /configs"), !full, "{source}");
+    }
+}
+
 #[test]
 fn an_image_set_is_a_stack_for_every_verb() {
     let registry = with_catalog();
