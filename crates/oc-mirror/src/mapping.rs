@@ -163,7 +163,7 @@ impl Item {
     }
 
     /// Repository and tag, as they are in the cache and below the far registry.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match self {
             Self::Graph => GRAPH_IMAGE.to_owned(),
             Self::Release(image) => format!("{RELEASE_IMAGES}:{}", release_tag(image)),

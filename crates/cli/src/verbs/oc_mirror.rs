@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Signature,
-    Translation, Way, cluster_resources, exit_code, failed_kind,
+    Arguments, ConfigError, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes,
+    Signature, Translation, Way, cluster_resources, exit_code, failed_kind,
 };
 use airlift_registry::client::Client;
 use airlift_spec::{Failure, Finding, Lock, Stack};
@@ -81,8 +82,8 @@ struct Accepted {
     #[arg(long, value_name = "yyyy-MM-dd", hide = true)]
     since: Option<String>,
     /// Without effect: silence ends a transfer, not its length
-    #[arg(long, hide = true)]
-    image_timeout: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = flags::time, hide = true)]
+    image_timeout: Option<Duration>,
     /// Without effect: volumes are never larger than asked for
     #[arg(long, hide = true)]
     strict_archive: bool,
@@ -145,8 +146,17 @@ async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
 fn read_set(path: &Path, purpose: Purpose) -> Result<ImageSet, Failure> {
     let in_file = CliError::in_file(path);
     let text = read_text("configuration", path)?;
-    let set = ImageSet::parse(&text).map_err(|err| in_file(err.into()))?;
+    let read = || -> Result<ImageSet, ConfigError> {
+        let set = ImageSet::parse(&text)?;
+        // A name that no registry takes is found out before anything is asked, and said with its file.
+        set.translate(NAME)?;
+        Ok(set)
+    };
+    let mut set = read().map_err(|err| in_file(err.into()))?;
     if set.purpose == purpose {
+        for warning in &mut set.warnings {
+            warning.message = format!("{}: {}", path.display(), warning.message);
+        }
         return Ok(set);
     }
     let (kind, verb) = match set.purpose {
@@ -262,8 +272,6 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        // What cannot be carried yet is refused on this side, too, and not left out.
-        translated(&self.set)?;
         let source = Source::Volumes(self.way.root.clone());
         let sources = SourceArgs::of(source.clone()).open(&self.far_client()?, self.app).await?;
         let mut copies = Vec::new();

@@ -143,6 +143,37 @@ fn every_image_lies_where_the_mapping_says() {
     }
 }
 
+#[test]
+fn what_is_wrong_in_a_set_is_said_with_file_and_line() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let set = text(&world, "isc.yaml");
+    let refused = [
+        (
+            "{name: 'a.io/b:1', targetRepo: 'A/B:1'}",
+            "line 9: invalid targetRepo",
+            "lowercase parts",
+        ),
+        ("{name: 'a.io/b:1', targetTag: 'a b'}", "line 9: invalid targetTag", "1 to 128 letters"),
+        ("{name: 'oci:///Mnt/A'}", "line 9: `localhost/Mnt/A:latest`", "as `targetRepo:`"),
+        ("{nam: 'a.io/b:1'}", "unknown field `nam`, expected one of", "at line 9, column 6"),
+    ];
+    for (entry, expected, help) in refused {
+        world.write("isc.yaml", format!("{set}  - {entry}\n")).unwrap();
+        for to in [&["file://disk"][..], &["--from", "file://disk", "docker://far.example"]] {
+            let ran = run(&world, &["oc-mirror", "-c", "isc.yaml", "--dry-run"], to);
+            assert_eq!(ran.code, Some(1), "{entry}: {ran}");
+            assert!(ran.stderr.contains("`isc.yaml` cannot be used"), "{entry}: {ran}");
+            assert!(ran.stderr.contains(expected), "{entry}: {ran}");
+            assert!(ran.stderr.contains(help), "{entry}: {ran}");
+        }
+    }
+    let doubted = "{name: 'a.io/untagged'}";
+    world.write("isc.yaml", format!("{set}  - {doubted}\n")).unwrap();
+    let said = well(&world, &["oc-mirror", "-c", "isc.yaml", "--dry-run"], &["file://disk"]);
+    assert!(said.contains("isc.yaml: line 9: a.io/untagged"), "{said}");
+}
+
 /// What a cluster would pull for the catalogs of a working folder.
 fn offered(world: &World, folder: &str) -> Vec<String> {
     let folder = format!("{folder}/working-dir/cluster-resources");

@@ -69,6 +69,15 @@ fn what_no_oc_mirror_knows_is_exit_1() {
 }
 
 #[test]
+fn a_time_that_is_none_is_refused() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let ran = dry_run(&world, &["--image-timeout", "xx"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("`xx` is no time; write it like"), "{ran}");
+}
+
+#[test]
 fn the_store_lies_beside_the_cache() {
     let registry = with_catalog();
     let mut world = world_with_set(&registry);
