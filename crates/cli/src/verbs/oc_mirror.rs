@@ -61,6 +61,12 @@ pub(crate) struct Args {
     /// The most parts that a repository may have in the registry
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_nested_paths: usize,
+    /// Secret key to sign the volumes with; repeats [default: the one that `airlift keygen` made]
+    #[arg(long, value_name = "KEY")]
+    sign: Vec<PathBuf>,
+    /// Where one platform of an index is kept, point the tag at it, for registries that refuse sparse indexes
+    #[arg(long)]
+    single_platform_tags: bool,
     #[command(flatten)]
     accepted: Accepted,
 }
@@ -252,7 +258,8 @@ impl Run<'_> {
         }
         records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
         if self.way.mode == Mode::MirrorToDisk {
-            let making = Making::of_image_set(&self.way.root, self.set.archive_size_gib, NAME);
+            let (size, sign) = (self.set.archive_size_gib, self.args.sign.clone());
+            let making = Making::of_image_set(&self.way.root, size, NAME, sign);
             let made = create(making, vec![lock], upstream.store, false, self.app).await?;
             self.app.print(&made)?;
             return Ok(made.exit());
@@ -294,8 +301,9 @@ impl Run<'_> {
     async fn load(&self, source: Source, copies: &[Copy]) -> Result<Exit, Failure> {
         let request = self.way.workspace.root().join("missing.airlift.yaml");
         let transfer = self.args.common.transfer();
-        let loading =
-            Loading::of_image_set(self.far()?, self.args.nested_paths(), request, transfer);
+        let nested = self.args.nested_paths();
+        let mut loading = Loading::of_image_set(self.far()?, nested, request, transfer);
+        loading.single_platform_tags = self.args.single_platform_tags;
         let client = self.far_client()?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;
