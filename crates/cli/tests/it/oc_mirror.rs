@@ -118,12 +118,17 @@ fn every_image_lies_where_the_mapping_says() {
     let registry = with_catalog();
     let host = registry.host();
     registry.put("deep/er/still/tool", "v3", &samples::image(4, &[300]));
+    let image = samples::image(5, &[400]);
+    registry.put("team/pinned", "x", &image);
+    let pinned = image.root.digest;
+    let catalog = registry.tags("ops/index")["v4.20"];
     for most in ["0", "2", "3"] {
         let world = world_with_set(&registry);
         let more = format!(
-            "  - {{name: '{host}/team/multi:v2', targetRepo: own/place, targetTag: mine}}\n  - {{name: '{host}/team/app:v1', targetTag: other}}\n  - name: {host}/deep/er/still/tool:v3\n"
+            "  - {{name: '{host}/team/multi:v2', targetRepo: own/place, targetTag: mine}}\n  - {{name: '{host}/team/app:v1', targetTag: other}}\n  - name: {host}/deep/er/still/tool:v3\n  - name: {host}/team/pinned@{pinned}\n"
         );
-        world.write("isc.yaml", text(&world, "isc.yaml") + &more).unwrap();
+        let set = text(&world, "isc.yaml").replace("index:v4.20", &format!("index@{catalog}"));
+        world.write("isc.yaml", set + &more).unwrap();
         trust_own_key(&world);
         let far = FakeRegistry::start();
         let to = format!("docker://{}/ns", far.host());
@@ -133,13 +138,24 @@ fn every_image_lies_where_the_mapping_says() {
         well(&world, &load, &[&nested[..], &["--dry-run"]].concat());
         well(&world, &load, &nested);
         let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
-        assert_eq!(mapping.lines().count(), 7, "{mapping}");
+        assert_eq!(mapping.lines().count(), 8, "{mapping}");
+        let mut by_digest = 0;
         for line in mapping.lines() {
             let (_, there) = line.split_once(&format!("=docker://{}/", far.host())).unwrap();
             let (repository, tag) = there.rsplit_once(':').unwrap();
             let tags = far.tags(repository);
-            assert!(tags.contains_key(tag), "{most}: {line}: {tags:?}, {:?}", far.repositories());
+            let is_there = match tag.strip_prefix("sha256-") {
+                None => tags.contains_key(tag),
+                // As the guide has it: the digest is there, and its tag is that of its signatures.
+                Some(digits) => {
+                    by_digest += 1;
+                    let digest = format!("sha256:{digits}");
+                    !tags.contains_key(tag) && far.manifest(repository, &digest).is_some()
+                }
+            };
+            assert!(is_there, "{most}: {line}: {tags:?}, {:?}", far.repositories());
         }
+        assert_eq!(by_digest, 2, "an image and a catalog: {mapping}");
     }
 }
 
