@@ -55,7 +55,9 @@ impl ImageSet {
         let operator = self.operators.iter().find(is_meant)?;
         // The peer's releases differ in whether the catalog's digest is part of it; all find one without.
         let tag = filter_tag(operator, None);
-        Some(operator.item(Filtered { tag, digest: artifact.digest }))
+        // Who kept all of it, and calls it by another name, has it made anew as well.
+        let is_made = artifact.from.is_some();
+        Some(operator.item(is_made.then_some(Filtered { tag, digest: artifact.digest })))
     }
 }
 
@@ -83,7 +85,9 @@ fn brought(artifact: &Artifact, parents: &Parents) -> Vec<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Kind, Mode};
+    use crate::mapping::{Kind, Mode, OfferedCatalog};
+    use airlift_spec::Digest;
+    use airlift_spec::catalog_source::Server;
     use airlift_spec::lock::Evidence;
 
     const SET: &str = "kind: ImageSetConfiguration
@@ -123,6 +127,29 @@ mirror:
             artifact(lock::Kind::Image, "docker.io/library/ubuntu:22.04", &["image: ubuntu:22.04"]),
         ];
         lock
+    }
+
+    #[test]
+    fn a_catalog_is_offered_as_what_became_of_it() {
+        let text = format!(
+            "kind: ImageSetConfiguration\nmirror: {{operators: [{{catalog: 'a.io/i@{}'}}]}}",
+            Digest::of(b"source")
+        );
+        let set = ImageSet::parse(&text).unwrap();
+        let key = set.operators[0].key().unwrap();
+        let name = format!("a.io/i@{}", Digest::of(b"source"));
+        let mut lock = Lock::new("set");
+        lock.artifacts = vec![artifact(lock::Kind::Catalog, &name, &[&key])];
+        let offered = |lock: &Lock| {
+            let [Item::Catalog(item)] = &set.items(lock)[..] else { panic!() };
+            item.offered()
+        };
+        let (server, digest) = (Server::Own, Some(Digest::of(b"source")));
+        assert_eq!(offered(&lock), OfferedCatalog { server, digest });
+        lock.artifacts[0].from = Some(format!("catalog:{name}"));
+        lock.artifacts[0].digest = Some(Digest::of(b"made"));
+        let (server, digest) = (Server::Olm, Some(Digest::of(b"made")));
+        assert_eq!(offered(&lock), OfferedCatalog { server, digest });
     }
 
     #[test]

@@ -171,9 +171,10 @@ impl Explain for ConfigError {
 impl ImageSet {
     /// Reads a configuration of either kind, in the words of `v2alpha1` or `v1alpha2`. Pure: callers do the I/O.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let (set, mut mistakes) = wire::read(text)?;
+        let (mut set, mut mistakes) = wire::read(text)?;
         mistakes.extend(check::mistakes(&set));
         if mistakes.is_empty() {
+            set.warnings.extend(check::renamed(&set));
             return Ok(set);
         }
         mistakes.sort_by_key(|mistake| mistake.line);

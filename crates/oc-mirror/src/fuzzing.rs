@@ -35,7 +35,7 @@ fn is_mirrored_to_one_place(set: &ImageSet) {
         assert!(translation.stack.finders.len() >= set.operators.len());
     }
     let filtered = |operator| Filtered { tag: filter_tag(operator, None), digest: None };
-    let catalogs = set.operators.iter().map(|operator| operator.item(filtered(operator)));
+    let catalogs = set.operators.iter().map(|operator| operator.item(Some(filtered(operator))));
     let images = set.additional_images.iter().map(crate::AdditionalImage::item);
     let items: Vec<Item> = catalogs.chain(images).collect();
     let routes = Routes {

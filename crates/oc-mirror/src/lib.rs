@@ -36,8 +36,8 @@ pub use delete::{DeleteError, DeleteItem, Signatures, delete_list, read_delete_l
 pub use exit::{GENERIC, exit_code, failed_kind};
 pub use filter::filter_tag;
 pub use mapping::{
-    CatalogItem, Copy, Filtered, Item, Kind, Mode, Routes, mapping, mapping_of_children,
-    release_tag,
+    CatalogItem, Copy, Filtered, Item, Kind, Mode, OfferedCatalog, Routes, mapping,
+    mapping_of_children, release_tag,
 };
 pub use name::{ImageName, NameError, Transport, digest_tag};
 pub use pin::{Pinned, pinned};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use airlift_spec::catalog_source::Server;
 use airlift_spec::placement::nested;
 use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::{Digest, Reference};
@@ -67,7 +68,7 @@ pub struct CatalogItem {
     pub image: ImageName,
     pub target_catalog: Option<String>,
     pub target_tag: Option<String>,
-    /// None where the catalog is carried as it is.
+    /// None where the catalog is carried as it is, and so brings what serves it.
     pub filtered: Option<Filtered>,
 }
 
@@ -109,6 +110,16 @@ pub struct Copy {
     pub destination: String,
     /// The name that the cluster will ask for.
     pub origin: String,
+    /// How clusters are told of it, if it is a catalog on its way to the far registry.
+    pub offered: Option<OfferedCatalog>,
+}
+
+/// A catalog in the far registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OfferedCatalog {
+    pub server: Server,
+    /// What names it where no tag does: the digest of what was pushed.
+    pub digest: Option<Digest>,
 }
 
 impl Item {
@@ -152,7 +163,7 @@ impl Item {
     }
 
     /// Repository and tag, as they are in the cache and below the far registry.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match self {
             Self::Graph => GRAPH_IMAGE.to_owned(),
             Self::Release(image) => format!("{RELEASE_IMAGES}:{}", release_tag(image)),
@@ -198,11 +209,23 @@ impl CatalogItem {
     /// The tag on the far side. A catalog pinned by digest is another one once it is filtered.
     fn far_tag(&self) -> String {
         match &self.filtered {
-            Some(filtered) if self.target_tag.is_none() && self.image.is_by_digest_alone() => {
+            Some(filtered) if self.has_no_tag() => {
                 filtered.digest.map_or_else(|| format!("sha256-{}", filtered.tag), digest_tag)
             }
             Some(_) | None => self.tag(),
         }
+    }
+
+    fn has_no_tag(&self) -> bool {
+        self.target_tag.is_none() && self.image.is_by_digest_alone()
+    }
+
+    pub(crate) fn offered(&self) -> OfferedCatalog {
+        let (server, digest) = match &self.filtered {
+            Some(filtered) => (Server::Olm, filtered.digest),
+            None => (Server::Own, self.image.digest),
+        };
+        OfferedCatalog { server, digest: digest.filter(|_| self.has_no_tag()) }
     }
 
     /// The tag in the cache of what goes to the far side.
@@ -236,28 +259,33 @@ impl Routes {
             Item::Related(image) | Item::Bundle(image) => image.to_string(),
             other => other.asked_for().map_or_else(String::new, |it| it.reference()),
         };
-        vec![Copy { kind: item.kind(), source, destination, origin }]
+        vec![Copy { kind: item.kind(), source, destination, origin, offered: None }]
     }
 
     /// A catalog comes whole into the cache, and what is kept of it goes on from there.
     fn of_catalog(&self, catalog: &CatalogItem) -> Vec<Copy> {
         let place = |tag: &str| format!("{}:{tag}", catalog.repository());
-        let copy = |source: String, destination: String| Copy {
+        let copy = |source: String, destination: String, offered| Copy {
             kind: Kind::Catalog,
             source,
             destination,
             origin: catalog.image.to_string(),
+            offered,
         };
-        let into_cache = || copy(catalog.image.pulled(), self.in_cache(&place(&catalog.tag())));
-        let far = self.in_registry(&place(&catalog.far_tag()));
+        let into_cache =
+            || copy(catalog.image.pulled(), self.in_cache(&place(&catalog.tag())), None);
+        let far = |source: String| {
+            let there = self.in_registry(&place(&catalog.far_tag()));
+            copy(source, there, Some(catalog.offered()))
+        };
         let cached = self.in_cache(&place(&catalog.cached_tag()));
         match self.mode {
             Mode::MirrorToDisk => vec![into_cache()],
-            Mode::DiskToMirror => vec![copy(cached, far)],
+            Mode::DiskToMirror => vec![far(cached)],
             Mode::MirrorToMirror if catalog.filtered.is_none() => {
-                vec![into_cache(), copy(catalog.image.pulled(), far)]
+                vec![into_cache(), far(catalog.image.pulled())]
             }
-            Mode::MirrorToMirror => vec![into_cache(), copy(cached, far)],
+            Mode::MirrorToMirror => vec![into_cache(), far(cached)],
             // Other sets may still need the catalog.
             Mode::Delete => Vec::new(),
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use airlift_spec::{Class, Explain, Finding};
 
 use crate::config::Operator;
-use crate::mapping::{Copy, Kind, Routes};
+use crate::mapping::{Copy, Routes};
 use crate::name::{ImageName, NameError};
 
 mod catalogs;
@@ -59,17 +59,6 @@ pub fn cluster_resources(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>
     files.extend(releases::signature_files(&mirrored.signatures));
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((files, findings))
-}
-
-impl Mirrored<'_> {
-    /// Catalogs that went to the far registry; those in the cache are the peer's own.
-    fn far_catalogs(&self) -> impl Iterator<Item = &Copy> {
-        let in_cache = format!("docker://{}/", self.routes.cache);
-        let is_far = move |copy: &&Copy| {
-            copy.kind == Kind::Catalog && !copy.destination.starts_with(&in_cache)
-        };
-        self.copies.iter().filter(is_far)
-    }
 }
 
 /// The annotations of every object.

@@ -177,18 +177,13 @@ impl Operator {
         Selection { packages: self.packages.iter().map(package).collect(), full: self.full }
     }
 
-    /// Whether the catalog is carried as it is.
-    pub fn is_whole(&self) -> bool {
-        self.full && self.packages.is_empty()
-    }
-
-    /// The catalog as an item of a mapping. `filtered` is of the catalog that was made; unused where it stays whole.
-    pub fn item(&self, filtered: Filtered) -> Item {
+    /// The catalog as an item of a mapping, with the catalog that was made of it.
+    pub fn item(&self, filtered: Option<Filtered>) -> Item {
         Item::Catalog(CatalogItem {
             image: self.catalog.clone(),
             target_catalog: self.target_catalog.clone(),
             target_tag: self.target_tag.clone(),
-            filtered: (!self.is_whole()).then_some(filtered),
+            filtered,
         })
     }
 }

@@ -1,4 +1,7 @@
-//! What a catalog is called on the far side: the name of its `CatalogSource`, which Subscriptions give as their source.
+//! How a catalog is offered to a cluster: the name of its `CatalogSource`, which Subscriptions give as their source, and
+//! the objects themselves, for OLM v0 a `CatalogSource` and for v1 a `ClusterCatalog`.
+
+use serde_json::{Value, json};
 
 use crate::digest::Digest;
 use crate::lock::Artifact;
@@ -9,6 +12,43 @@ const NAME_CHARS: usize = 63;
 
 /// How much of a tag is in a name of oc-mirror's.
 const TAG_CHARS: usize = 12;
+
+/// Where the catalogs of an OpenShift cluster are, which every namespace may subscribe to.
+const NAMESPACE: &str = "openshift-marketplace";
+
+/// Who serves what a catalog's image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Server {
+    /// The program in the image.
+    Own,
+    /// OLM's, for a catalog that was filtered: nothing is in its image but files.
+    Olm,
+}
+
+/// The `CatalogSource` `name` of the catalog in `image`.
+pub fn catalog_source(name: &str, image: &str, server: Server) -> Value {
+    let mut spec = json!({ "image": image, "sourceType": "grpc" });
+    if server == Server::Olm {
+        // Without `cacheDir`: to name a folder that is not in the image stops the pod.
+        spec["grpcPodConfig"] = json!({ "extractContent": { "catalogDir": "/configs" } });
+    }
+    json!({
+        "apiVersion": "operators.coreos.com/v1alpha1",
+        "kind": "CatalogSource",
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": spec,
+    })
+}
+
+/// The `ClusterCatalog` `name` of the catalog in `image`, which OLM v1 always serves by itself.
+pub fn cluster_catalog(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "olm.operatorframework.io/v1",
+        "kind": "ClusterCatalog",
+        "metadata": { "name": name },
+        "spec": { "source": { "image": { "ref": image }, "type": "Image" } },
+    })
+}
 
 /// The names of a lock's catalogs, in their order: of each the first form that no other catalog could have.
 pub fn names(catalogs: &[&Artifact]) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`digest`], [`platform`], [`mod@reference`] and [`oci`] are what the field already has;
 //! [`stack`] is what is wanted, [`lock`] the same pinned; [`placement`] says where a thing lives on the far
-//! side, and [`catalog_source`] what a catalog is called there; [`finding`], [`event`] and [`error`] are how every verb talks about its work.
+//! side, and [`catalog_source`] how a catalog is offered there; [`finding`], [`event`] and [`error`] are how every verb talks about its work.
 
 pub mod catalog_source;
 pub mod closure;

@@ -15,8 +15,8 @@ mod source;
 
 pub use finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ManifestsSource, PackageWish, Place, Product, ReleaseChannel, ReleaseSource, Releases, Rules,
-    Selection, Switches,
+    ManifestsSource, PackageWish, Place, Product, RELEASE_ARCHITECTURES, ReleaseChannel,
+    ReleaseSource, Releases, Rules, Selection, Switches,
 };
 use source::{Source, SourceWire};
 

@@ -50,7 +50,7 @@ pub(crate) struct Loading {
     move_tags: bool,
     /// Where one platform of an index is kept, point the tag at it, for registries that refuse sparse indexes
     #[arg(long)]
-    single_platform_tags: bool,
+    pub(super) single_platform_tags: bool,
     /// Folder for the receipts, for a delta with `--since`; the registry keeps them in any case
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,

@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes, Signature,
-    Translation, Way, cluster_resources, exit_code, failed_kind,
+    Arguments, ConfigError, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes,
+    Signature, Translation, Way, cluster_resources, exit_code, failed_kind,
 };
 use airlift_registry::client::Client;
 use airlift_spec::{Failure, Finding, Lock, Stack};
@@ -57,6 +58,12 @@ pub(crate) struct Args {
     /// The same, with every platform of each image
     #[arg(long, conflicts_with = "dry_run")]
     dry_run_manifest_lists: bool,
+    /// Secret key to sign the volumes with; repeats [default: the one that `airlift keygen` made]
+    #[arg(long, value_name = "KEY")]
+    sign: Vec<PathBuf>,
+    /// Where one platform of an index is kept, point the tag at it, for registries that refuse sparse indexes
+    #[arg(long)]
+    single_platform_tags: bool,
     #[command(flatten)]
     accepted: Accepted,
 }
@@ -78,8 +85,8 @@ struct Accepted {
     #[arg(long, value_name = "yyyy-MM-dd", hide = true)]
     since: Option<String>,
     /// Without effect: silence ends a transfer, not its length
-    #[arg(long, hide = true)]
-    image_timeout: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = flags::time, hide = true)]
+    image_timeout: Option<Duration>,
     /// Without effect: volumes are never larger than asked for
     #[arg(long, hide = true)]
     strict_archive: bool,
@@ -143,8 +150,17 @@ async fn mirror(args: &Args, app: &App) -> Result<Exit, Failure> {
 fn read_set(path: &Path, purpose: Purpose) -> Result<ImageSet, Failure> {
     let in_file = CliError::in_file(path);
     let text = read_text("configuration", path)?;
-    let set = ImageSet::parse(&text).map_err(|err| in_file(err.into()))?;
+    let read = || -> Result<ImageSet, ConfigError> {
+        let set = ImageSet::parse(&text)?;
+        // A name that no registry takes is found out before anything is asked, and said with its file.
+        set.translate(NAME)?;
+        Ok(set)
+    };
+    let mut set = read().map_err(|err| in_file(err.into()))?;
     if set.purpose == purpose {
+        for warning in &mut set.warnings {
+            warning.message = format!("{}: {}", path.display(), warning.message);
+        }
         return Ok(set);
     }
     let (kind, verb) = match set.purpose {
@@ -240,7 +256,8 @@ impl Run<'_> {
         }
         records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
         if self.way.mode == Mode::MirrorToDisk {
-            let making = Making::of_image_set(&self.way.root, self.set.archive_size_gib, NAME);
+            let (size, sign) = (self.set.archive_size_gib, self.args.sign.clone());
+            let making = Making::of_image_set(&self.way.root, size, NAME, sign);
             let made = create(making, vec![lock], upstream.store, false, self.app).await?;
             self.app.print(&made)?;
             return Ok(made.exit());
@@ -260,8 +277,6 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        // What cannot be carried yet is refused on this side, too, and not left out.
-        translated(&self.set)?;
         let source = Source::Volumes(self.way.root.clone());
         let sources = SourceArgs::of(source.clone()).open(&self.far_client()?, self.app).await?;
         let mut copies = Vec::new();
@@ -284,8 +299,9 @@ impl Run<'_> {
     async fn load(&self, source: Source, copies: &[Copy]) -> Result<Exit, Failure> {
         let request = self.way.workspace.root().join("missing.airlift.yaml");
         let transfer = self.args.common.transfer();
-        let loading =
-            Loading::of_image_set(self.far()?, self.args.common.nested_paths(), request, transfer);
+        let nested = self.args.common.nested_paths();
+        let mut loading = Loading::of_image_set(self.far()?, nested, request, transfer);
+        loading.single_platform_tags = self.args.single_platform_tags;
         let client = self.far_client()?;
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let exit = load(&loading, &sources, client, self.app).await?;

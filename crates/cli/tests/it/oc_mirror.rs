@@ -118,12 +118,17 @@ fn every_image_lies_where_the_mapping_says() {
     let registry = with_catalog();
     let host = registry.host();
     registry.put("deep/er/still/tool", "v3", &samples::image(4, &[300]));
+    let image = samples::image(5, &[400]);
+    registry.put("team/pinned", "x", &image);
+    let pinned = image.root.digest;
+    let catalog = registry.tags("ops/index")["v4.20"];
     for most in ["0", "2", "3"] {
         let world = world_with_set(&registry);
         let more = format!(
-            "  - {{name: '{host}/team/multi:v2', targetRepo: own/place, targetTag: mine}}\n  - {{name: '{host}/team/app:v1', targetTag: other}}\n  - name: {host}/deep/er/still/tool:v3\n"
+            "  - {{name: '{host}/team/multi:v2', targetRepo: own/place, targetTag: mine}}\n  - {{name: '{host}/team/app:v1', targetTag: other}}\n  - name: {host}/deep/er/still/tool:v3\n  - name: {host}/team/pinned@{pinned}\n"
         );
-        world.write("isc.yaml", text(&world, "isc.yaml") + &more).unwrap();
+        let set = text(&world, "isc.yaml").replace("index:v4.20", &format!("index@{catalog}"));
+        world.write("isc.yaml", set + &more).unwrap();
         trust_own_key(&world);
         let far = FakeRegistry::start();
         let to = format!("docker://{}/ns", far.host());
@@ -133,13 +138,91 @@ fn every_image_lies_where_the_mapping_says() {
         well(&world, &load, &[&nested[..], &["--dry-run"]].concat());
         well(&world, &load, &nested);
         let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
-        assert_eq!(mapping.lines().count(), 7, "{mapping}");
+        assert_eq!(mapping.lines().count(), 8, "{mapping}");
+        let mut by_digest = 0;
         for line in mapping.lines() {
             let (_, there) = line.split_once(&format!("=docker://{}/", far.host())).unwrap();
             let (repository, tag) = there.rsplit_once(':').unwrap();
             let tags = far.tags(repository);
-            assert!(tags.contains_key(tag), "{most}: {line}: {tags:?}, {:?}", far.repositories());
+            let is_there = match tag.strip_prefix("sha256-") {
+                None => tags.contains_key(tag),
+                // As the guide has it: the digest is there, and its tag is that of its signatures.
+                Some(digits) => {
+                    by_digest += 1;
+                    let digest = format!("sha256:{digits}");
+                    !tags.contains_key(tag) && far.manifest(repository, &digest).is_some()
+                }
+            };
+            assert!(is_there, "{most}: {line}: {tags:?}, {:?}", far.repositories());
         }
+        assert_eq!(by_digest, 2, "an image and a catalog: {mapping}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_set_is_said_with_file_and_line() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let set = text(&world, "isc.yaml");
+    let refused = [
+        (
+            "{name: 'a.io/b:1', targetRepo: 'A/B:1'}",
+            "line 9: invalid targetRepo",
+            "lowercase parts",
+        ),
+        ("{name: 'a.io/b:1', targetTag: 'a b'}", "line 9: invalid targetTag", "1 to 128 letters"),
+        ("{name: 'oci:///Mnt/A'}", "line 9: `localhost/Mnt/A:latest`", "as `targetRepo:`"),
+        ("{nam: 'a.io/b:1'}", "unknown field `nam`, expected one of", "at line 9, column 6"),
+    ];
+    for (entry, expected, help) in refused {
+        world.write("isc.yaml", format!("{set}  - {entry}\n")).unwrap();
+        for to in [&["file://disk"][..], &["--from", "file://disk", "docker://far.example"]] {
+            let ran = run(&world, &["oc-mirror", "-c", "isc.yaml", "--dry-run"], to);
+            assert_eq!(ran.code, Some(1), "{entry}: {ran}");
+            assert!(ran.stderr.contains("`isc.yaml` cannot be used"), "{entry}: {ran}");
+            assert!(ran.stderr.contains(expected), "{entry}: {ran}");
+            assert!(ran.stderr.contains(help), "{entry}: {ran}");
+        }
+    }
+    let doubted = "{name: 'a.io/untagged'}";
+    world.write("isc.yaml", format!("{set}  - {doubted}\n")).unwrap();
+    let said = well(&world, &["oc-mirror", "-c", "isc.yaml", "--dry-run"], &["file://disk"]);
+    assert!(said.contains("isc.yaml: line 9: a.io/untagged"), "{said}");
+}
+
+/// What a cluster would pull for the catalogs of a working folder.
+fn offered(world: &World, folder: &str) -> Vec<String> {
+    let folder = format!("{folder}/working-dir/cluster-resources");
+    let names = fs_err::read_dir(world.path().join(&folder)).unwrap();
+    let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let sources = names.filter(|name| name.starts_with("cs-") || name.starts_with("cc-"));
+    let mut texts: Vec<_> = sources.map(|name| text(world, &format!("{folder}/{name}"))).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn a_catalog_that_is_known_by_its_digest_can_be_pulled_and_served() {
+    let registry = with_catalog();
+    let digest = registry.tags("ops/index")["v4.20"].to_string();
+    let world = world_with_set(&registry);
+    let set = text(&world, "isc.yaml").replace("index:v4.20", &format!("index@{digest}"));
+    trust_own_key(&world);
+    for full in [false, true] {
+        let packages = if full { "full: true" } else { "packages: [{name: app}]" };
+        world.write("isc.yaml", set.replace("packages: [{name: app}]", packages)).unwrap();
+        let far = FakeRegistry::start();
+        let to = format!("docker://{}/ns", far.host());
+        let folder = format!("ws-{full}");
+        let workspace = format!("file://{folder}");
+        well(&world, &["oc-mirror", "-c", "isc.yaml", "--workspace", &workspace], &[&to]);
+        let pushed = far.tags("ns/ops/index").into_values().next().unwrap().to_string();
+        assert_eq!(pushed == digest, full);
+        let image = format!("{}/ns/ops/index@{pushed}", far.host());
+        let [catalog, source] = &offered(&world, &folder)[..] else { panic!() };
+        assert!(catalog.contains(&format!("ref: {image}\n")), "{catalog}");
+        assert!(source.contains(&format!("image: {image}\n")), "{source}");
+        assert_eq!(source.contains("catalogDir: /configs"), !full, "{source}");
     }
 }
 

@@ -1,8 +1,10 @@
-//! What in a configuration contradicts itself.
+//! What in a configuration contradicts itself, or will not do what it looks like.
 
 use std::collections::BTreeSet;
 
-use super::{ImageSet, Mistake, Operator, Package};
+use airlift_spec::Finding;
+
+use super::{AdditionalImage, ImageSet, Mistake, Operator, Package, Purpose};
 
 /// All contradictions of a set.
 pub(super) fn mistakes(set: &ImageSet) -> Vec<Mistake> {
@@ -27,6 +29,33 @@ pub(super) fn mistakes(set: &ImageSet) -> Vec<Mistake> {
     }
     set.operators.iter().for_each(|operator| operator_mistakes(operator, &mut found));
     found
+}
+
+/// Images that a cluster asks for by a tag which the set does not give them there.
+///
+/// Who is redirected keeps the tag, and no mirror set can tell another one.
+pub(super) fn renamed(set: &ImageSet) -> Vec<Finding> {
+    if set.purpose == Purpose::Delete {
+        return Vec::new();
+    }
+    let places: BTreeSet<String> =
+        set.additional_images.iter().map(|image| image.item().place()).collect();
+    let finding = |image: &AdditionalImage| {
+        let tag = image.image.tag.as_ref().filter(|_| image.image.digest.is_none())?;
+        let own = AdditionalImage { target_tag: None, ..image.clone() }.item().place();
+        (!places.contains(&own)).then(|| {
+            let (line, place) = (image.line, image.item().place());
+            Finding::warning(
+                "imageset-tag-renamed",
+                &image.written,
+                format!(
+                    "line {line}: it is mirrored as `{place}` alone, and the ImageTagMirrorSet sends who asks for the \
+                     tag `{tag}` to `{own}`; name it by its digest, or drop `targetTag:`"
+                ),
+            )
+        })
+    };
+    set.additional_images.iter().filter_map(finding).collect()
 }
 
 fn operator_mistakes(operator: &Operator, found: &mut Vec<Mistake>) {

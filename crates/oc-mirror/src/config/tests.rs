@@ -43,7 +43,7 @@ mirror:
       - {name: stable, minVersion: 1.2.0, maxVersion: '2'}
   - {catalog: 'oci:///mnt/index', full: true}
   additionalImages:
-  - {name: 'a.io/b:v1', targetRepo: x/y, targetTag: v2}
+  - {name: 'a.io/b:v1', targetRepo: x/y, targetTag: v1}
   helm:
     repositories:
     - {name: r, url: 'https://charts.example', charts: [{name: c, version: 1.10, imagePaths: ['{.x}']}]}
@@ -198,7 +198,13 @@ mirror:
 fn channels_and_architectures_are_words() {
     let platform = |text: &str| format!("{KIND}mirror: {{platform: {{{text}}}}}");
     refused(&platform("channels: [{name: ../../x}]"), "line 2: release channel \"../../x\"");
-    refused(&platform("architectures: [a/b]"), "line 2: architecture \"a/b\"");
+    refused(
+        &platform("architectures: [amd64, x86]"),
+        "line 2: no release is for the architecture \"x86\"",
+    );
+    let help =
+        ImageSet::parse(&platform("architectures: [x86]")).unwrap_err().mistakes.remove(0).help;
+    assert_eq!(help.as_deref(), Some("write one of amd64, arm64, ppc64le, s390x, multi"));
 }
 
 #[test]
@@ -221,13 +227,65 @@ fn an_additional_image_that_is_none_is_left_out_and_said() {
     let set = set("mirror:
   additionalImages:
   - name: a.io/untagged
-  - {name: 'a.io/b:1', targetRepo: 'A:b'}
   - name: a.io/c:1
 ");
     assert_eq!(set.additional_images.len(), 1);
     let warned = warned(&set);
     assert!(warned[0].starts_with("imageset-image-left-out a.io/untagged: line 5"), "{warned:?}");
-    assert!(warned[1].contains("its targetRepo `A:b`"), "{warned:?}");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}
+
+#[test]
+fn where_an_image_cannot_go_is_refused_with_its_line() {
+    let images = |entry: &str| format!("{KIND}mirror:\n  additionalImages:\n  - {entry}\n");
+    refused(
+        &images("{name: 'a.io/b:1', targetRepo: 'A/B:1'}"),
+        "line 4: invalid targetRepo \"A/B:1\"",
+    );
+    refused(&images("{name: 'a.io/b:1', targetTag: 'a b'}"), "line 4: invalid targetTag \"a b\"");
+}
+
+#[test]
+fn a_list_without_packages_means_all_of_them_which_is_said() {
+    let every = set(
+        "mirror:\n  operators:\n  - {catalog: 'a.io/i:1', packages: []}\n  - {catalog: 'a.io/j:1'}\n",
+    );
+    assert_eq!(
+        warned(&every),
+        [
+            "imageset-every-package a.io/i:1: line 5: `packages: []` lists none, which means all that it has"
+        ]
+    );
+}
+
+#[test]
+fn a_tag_that_the_cluster_asks_for_in_vain_is_said() {
+    let hex = "a".repeat(64);
+    let text = |head: &str, stanza: &str| {
+        format!(
+            "kind: {head}
+{stanza}:
+  additionalImages:
+  - {{name: 'a.io/org/tool:2.0', targetRepo: own/place, targetTag: other}}
+  - {{name: 'a.io/same:1', targetTag: '1'}}
+  - {{name: 'a.io/pinned@sha256:{hex}', targetTag: v1}}
+  - {{name: 'a.io/both:1@sha256:{hex}', targetTag: v1}}
+  - {{name: 'a.io/twice:1', targetTag: v1}}
+  - {{name: 'a.io/twice:1'}}
+"
+        )
+    };
+    let mirror = ImageSet::parse(&text("ImageSetConfiguration", "mirror")).unwrap();
+    assert_eq!(
+        warned(&mirror),
+        [
+            "imageset-tag-renamed a.io/org/tool:2.0: line 4: it is mirrored as `own/place:other` alone, and the \
+          ImageTagMirrorSet sends who asks for the tag `2.0` to `own/place:2.0`; name it by its digest, or drop \
+          `targetTag:`"
+        ]
+    );
+    let delete = ImageSet::parse(&text("DeleteImageSetConfiguration", "delete")).unwrap();
+    assert_eq!(warned(&delete), [""; 0]);
 }
 
 #[test]

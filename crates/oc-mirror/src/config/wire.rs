@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use airlift_spec::reference::{is_repository, is_tag};
-use airlift_spec::stack::Product;
+use airlift_spec::stack::{Product, RELEASE_ARCHITECTURES};
 use airlift_spec::{Finding, Platform};
 
 use super::{
@@ -293,20 +293,22 @@ impl Reader {
                 "keep `platforms:` to thin out images, or `architectures:` to choose releases";
             self.mistake(line(&list), message.to_owned(), Some(help));
         }
-        list.value.iter().for_each(|it| self.word("architecture", line(&list), it));
+        let is_known = |it: &&String| RELEASE_ARCHITECTURES.contains(&it.as_str());
+        for odd in list.value.iter().filter(|it| !is_known(it)) {
+            let help = format!("write one of {}", RELEASE_ARCHITECTURES.join(", "));
+            let message = format!("no release is for the architecture {odd:?}");
+            self.mistake(line(&list), message, Some(&help));
+        }
         list.value
     }
 
-    /// It becomes part of a file's name.
-    fn word(&mut self, what: &str, line: u64, text: &str) {
-        if !is_tag(text) {
-            let message = format!("{what} {text:?} is no name");
-            self.mistake(line, message, Some("write letters, digits, `.`, `_` and `-`"));
-        }
-    }
-
     fn release_channel(&mut self, wire: ReleaseChannelWire) -> ReleaseChannel {
-        self.word("release channel", line(&wire.name), &wire.name.value);
+        // It becomes part of a file's name.
+        if !is_tag(&wire.name.value) {
+            let message = format!("release channel {:?} is no name", wire.name.value);
+            let help = "write letters, digits, `.`, `_` and `-`";
+            self.mistake(line(&wire.name), message, Some(help));
+        }
         ReleaseChannel {
             line: line(&wire.name),
             product: self.product(wire.product.as_ref()),
@@ -351,6 +353,14 @@ impl Reader {
                 format!("line {line}: dependencies are never followed; list the packages needed"),
             ));
         }
+        if wire.packages.as_ref().is_some_and(Vec::is_empty) {
+            let line = line(&wire.catalog);
+            self.warnings.push(Finding::warning(
+                "imageset-every-package",
+                &wire.catalog.value,
+                format!("line {line}: `packages: []` lists none, which means all that it has"),
+            ));
+        }
         self.path("targetCatalog", wire.target_catalog.as_ref());
         self.tag(wire.target_tag.as_ref());
         let catalog = self.name(&wire.catalog)?;
@@ -393,30 +403,26 @@ impl Reader {
 
     /// The peer leaves out what it cannot read as an image and goes on; so do we, and say so.
     fn image(&mut self, wire: ImageWire) -> Option<AdditionalImage> {
-        let target = wire.target_repo.as_ref().filter(|repo| !repo.value.is_empty());
-        let problem = match (ImageName::parse(&wire.name.value), target) {
-            (Err(err), _) => err.to_string(),
-            (Ok(_), Some(repo)) if !is_repository(&repo.value) => {
-                format!("its targetRepo `{}` is no path of a repository", repo.value)
+        self.path("targetRepo", wire.target_repo.as_ref());
+        self.tag(wire.target_tag.as_ref());
+        match ImageName::parse(&wire.name.value) {
+            Ok(image) => Some(AdditionalImage {
+                line: line(&wire.name),
+                written: wire.name.value,
+                image,
+                target_repo: filled(wire.target_repo),
+                target_tag: filled(wire.target_tag),
+                platforms: self.platforms(wire.platforms),
+            }),
+            Err(err) => {
+                self.warnings.push(Finding::warning(
+                    "imageset-image-left-out",
+                    &wire.name.value,
+                    format!("line {}: {err}", line(&wire.name)),
+                ));
+                None
             }
-            (Ok(image), _) => {
-                self.tag(wire.target_tag.as_ref());
-                return Some(AdditionalImage {
-                    line: line(&wire.name),
-                    written: wire.name.value,
-                    image,
-                    target_repo: filled(wire.target_repo),
-                    target_tag: filled(wire.target_tag),
-                    platforms: self.platforms(wire.platforms),
-                });
-            }
-        };
-        self.warnings.push(Finding::warning(
-            "imageset-image-left-out",
-            &wire.name.value,
-            format!("line {}: {problem}", line(&wire.name)),
-        ));
-        None
+        }
     }
 
     fn helm(&mut self, wire: Option<HelmWire>) -> Helm {

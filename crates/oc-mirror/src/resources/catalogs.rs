@@ -2,47 +2,57 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use airlift_spec::{Finding, catalog_source};
+use airlift_spec::Finding;
+use airlift_spec::catalog_source::{self, Server};
 
-use super::{File, Mirrored, ResourcesError, annotations, parse, reference};
+use super::{File, Mirrored, ResourcesError, annotations, parse};
 use crate::config::Operator;
-use crate::mapping::Copy;
+use crate::mapping::{Copy, OfferedCatalog};
+use crate::name::ImageName;
 use crate::yaml;
 
 pub(super) fn files(mirrored: &Mirrored) -> Result<(Vec<File>, Vec<Finding>), ResourcesError> {
     let (mut files, mut findings, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for copy in mirrored.far_catalogs() {
-        let plain = base_name(&copy.destination)?;
-        let name = free_name(&plain, &taken);
+    for (copy, offered) in mirrored.copies.iter().filter_map(offered) {
+        let far = parse(&copy.destination)?;
+        let plain = catalog_source::oc_mirror_name(far.base(), &far.far_tag());
+        let (name, image) = (free_name(&plain, &taken), pulled(far, offered));
         if name != plain {
             findings.push(Finding::warning(
                 "catalog-name-taken",
-                reference(&copy.destination),
+                &image,
                 format!("`cs-{plain}` is another catalog's; this one is `cs-{name}`"),
             ));
         }
         taken.insert(name.clone());
-        let image = reference(&copy.destination);
-        let source = match template(mirrored, copy) {
-            None => catalog_source(&name, image),
-            Some(Ok(template)) => from_template(template, &name, image),
+        let mut source = catalog_source(&name, &image, offered.server);
+        match template(mirrored, copy) {
+            None => {}
+            Some(Ok(template)) => source = from_template(template, source),
             Some(Err(reason)) => {
-                findings.push(Finding::warning("template-not-used", image, reason));
-                catalog_source(&name, image)
+                findings.push(Finding::warning("template-not-used", &image, reason));
             }
-        };
+        }
         files.push(File { name: format!("cs-{name}.yaml"), text: yaml::write(&source) });
-        let catalog = cluster_catalog(&name, image);
+        let catalog = cluster_catalog(&name, &image);
         files.push(File { name: format!("cc-{name}.yaml"), text: yaml::write(&catalog) });
     }
     Ok((files, findings))
 }
 
-fn base_name(destination: &str) -> Result<String, ResourcesError> {
-    let image = parse(destination)?;
-    Ok(catalog_source::oc_mirror_name(image.base(), &image.far_tag()))
+fn offered(copy: &Copy) -> Option<(&Copy, &OfferedCatalog)> {
+    copy.offered.as_ref().map(|offered| (copy, offered))
+}
+
+/// The name that a cluster pulls it by.
+fn pulled(far: ImageName, offered: &OfferedCatalog) -> String {
+    match offered.digest {
+        None => far.reference(),
+        // The tag that the mapping has for a digest is not in the registry.
+        digest => ImageName { tag: None, digest, ..far }.reference(),
+    }
 }
 
 /// The peer lets the second catalog of a name replace the first.
@@ -52,26 +62,17 @@ fn free_name(plain: &str, taken: &BTreeSet<String>) -> String {
     names.find(|name| !taken.contains(name)).expect("numbers do not end")
 }
 
-fn catalog_source(name: &str, image: &str) -> Value {
-    json!({
-        "apiVersion": "operators.coreos.com/v1alpha1",
-        "kind": "CatalogSource",
-        "metadata": {
-            "annotations": annotations(),
-            "name": format!("cs-{name}"),
-            "namespace": "openshift-marketplace",
-        },
-        "spec": { "image": image, "sourceType": "grpc" },
-    })
+fn catalog_source(name: &str, image: &str, server: Server) -> Value {
+    annotated(catalog_source::catalog_source(&format!("cs-{name}"), image, server))
 }
 
 fn cluster_catalog(name: &str, image: &str) -> Value {
-    json!({
-        "apiVersion": "olm.operatorframework.io/v1",
-        "kind": "ClusterCatalog",
-        "metadata": { "annotations": annotations(), "name": format!("cc-{name}") },
-        "spec": { "source": { "image": { "ref": image }, "type": "Image" } },
-    })
+    annotated(catalog_source::cluster_catalog(&format!("cc-{name}"), image))
+}
+
+fn annotated(mut object: Value) -> Value {
+    object["metadata"]["annotations"] = annotations();
+    object
 }
 
 /// The template that the catalog's entry names, or why it is none.
@@ -113,18 +114,21 @@ fn read_template(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// The template with what only we know; what else it says stays.
-fn from_template(mut template: Map<String, Value>, name: &str, image: &str) -> Value {
-    let Value::Object(ours) = catalog_source(name, image) else {
-        unreachable!("it is written as an object")
-    };
+fn from_template(mut template: Map<String, Value>, source: Value) -> Value {
     template.remove("status");
-    for (key, value) in ours {
-        overlay(template.entry(key).or_insert(Value::Null), value);
-    }
     if let Some(Value::Object(metadata)) = template.get_mut("metadata") {
         metadata.remove("creationTimestamp");
     }
-    Value::Object(template)
+    let mut whole = Value::Object(template);
+    let extracted = "/spec/grpcPodConfig/extractContent";
+    if source.pointer(extracted).is_some()
+        && let Some(theirs) = whole.pointer_mut(extracted)
+    {
+        // The folders of theirs are those of another image.
+        *theirs = Value::Null;
+    }
+    overlay(&mut whole, source);
+    whole
 }
 
 /// `ours` over `theirs`, map by map.

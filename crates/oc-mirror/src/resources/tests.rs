@@ -1,3 +1,5 @@
+use airlift_spec::Digest;
+
 use super::*;
 use crate::config::ImageSet;
 use crate::mapping::{Filtered, Item, Mode};
@@ -150,8 +152,10 @@ fn catalogs(
 ) -> (BTreeMap<String, String>, Vec<Finding>) {
     let text = format!("kind: ImageSetConfiguration\nmirror: {{operators: [{operators}]}}");
     let set = ImageSet::parse(&text).unwrap();
-    let filtered = || Filtered { tag: "t".to_owned(), digest: None };
-    let items: Vec<Item> = set.operators.iter().map(|it| it.item(filtered())).collect();
+    let filtered = |it: &Operator| {
+        (!it.full).then(|| Filtered { tag: "t".to_owned(), digest: Some(Digest::of(b"filtered")) })
+    };
+    let items: Vec<Item> = set.operators.iter().map(|it| it.item(filtered(it))).collect();
     let owned = |(path, text): &(&str, Result<&str, &str>)| {
         ((*path).to_owned(), text.map(str::to_owned).map_err(str::to_owned))
     };
@@ -181,6 +185,9 @@ metadata:
   name: cs-redhat-operator-index-v4-18
   namespace: openshift-marketplace
 spec:
+  grpcPodConfig:
+    extractContent:
+      catalogDir: /configs
   image: reg:5000/ns/redhat/redhat-operator-index:v4.18
   sourceType: grpc
 "
@@ -191,12 +198,40 @@ spec:
 }
 
 #[test]
+fn a_catalog_that_is_carried_as_it_is_serves_itself() {
+    let (files, _) = catalogs("{catalog: 'a.io/i:v1', full: true}", &[]);
+    assert!(!files["cs-i-v1.yaml"].contains("grpcPodConfig"), "{}", files["cs-i-v1.yaml"]);
+}
+
+#[test]
+fn a_catalog_that_no_tag_leads_to_is_named_by_the_digest_of_what_was_pushed() {
+    let image = |catalog: &str| {
+        let (files, _) = catalogs(catalog, &[]);
+        let file = |prefix: &str| {
+            let text = files.iter().find(|(name, _)| name.starts_with(prefix)).unwrap().1;
+            serde_saphyr::from_str::<Value>(text).unwrap()
+        };
+        let image = file("cs-")["spec"]["image"].clone();
+        assert_eq!(file("cc-")["spec"]["source"]["image"]["ref"], image);
+        image.as_str().unwrap().to_owned()
+    };
+    let pinned = format!("a.io/x/i@sha256:{HEX}");
+    let made = Digest::of(b"filtered");
+    assert_eq!(image(&format!("{{catalog: '{pinned}'}}")), format!("reg:5000/ns/x/i@{made}"));
+    let whole = format!("{{catalog: '{pinned}', full: true}}");
+    assert_eq!(image(&whole), format!("reg:5000/ns/x/i@sha256:{HEX}"));
+    let tagged = format!("{{catalog: '{pinned}', targetTag: v9}}");
+    assert_eq!(image(&tagged), "reg:5000/ns/x/i:v9");
+    assert_eq!(image(&format!("{{catalog: 'a.io/x/i:v1@sha256:{HEX}'}}")), "reg:5000/ns/x/i:v1");
+}
+
+#[test]
 fn names_of_catalogs_are_ones_that_a_cluster_takes() {
     let named = |image: &str| {
         let (files, _) = catalogs(&format!("{{catalog: '{image}'}}"), &[]);
         files.into_keys().last().unwrap()
     };
-    assert_eq!(named(&format!("a.io/i@sha256:{HEX}")), "cs-i-sha256-t.yaml");
+    assert_eq!(named(&format!("a.io/i@sha256:{HEX}")), "cs-i-sha256-13a30.yaml");
     assert_eq!(named("a.io/my.index_x:V1.2-long-enough"), "cs-my-index-x-v1-2-long-en.yaml");
     assert_eq!(named("a.io/i:v1.2.3-rc.1-"), "cs-i-v1-2-3-rc-1.yaml");
     assert!(named(&format!("a.io/{}:v1", "x".repeat(100))).len() <= 63 + ".yaml".len());
@@ -217,7 +252,7 @@ fn a_template_keeps_what_it_says_beside_what_only_we_know() {
     let template = "apiVersion: operators.coreos.com/v1alpha1
 kind: CatalogSource
 metadata: {name: theirs, creationTimestamp: null, annotations: {a: b}}
-spec: {image: theirs, updateStrategy: {registryPoll: {interval: 30m}}, secrets: ['true']}
+spec: {image: theirs, updateStrategy: {registryPoll: {interval: 30m}}, secrets: ['true'], grpcPodConfig: {memoryTarget: 1Gi, extractContent: {cacheDir: /tmp/cache, catalogDir: /c}}}
 status: {x: y}
 ";
     let (files, findings) = catalogs(TEMPLATED, &[("/t.yaml", Ok(template))]);
@@ -234,6 +269,7 @@ status: {x: y}
                 "namespace": "openshift-marketplace",
             },
             "spec": {
+                "grpcPodConfig": { "extractContent": { "catalogDir": "/configs" }, "memoryTarget": "1Gi" },
                 "image": "reg:5000/ns/i:v1",
                 "secrets": ["true"],
                 "sourceType": "grpc",
@@ -241,6 +277,19 @@ status: {x: y}
             },
         })
     );
+}
+
+#[test]
+fn a_template_says_how_a_whole_catalog_is_served() {
+    let template = "apiVersion: operators.coreos.com/v1alpha1
+kind: CatalogSource
+spec: {grpcPodConfig: {extractContent: {cacheDir: /cache, catalogDir: /c}}}
+";
+    let whole = TEMPLATED.replace('}', ", full: true}");
+    let (files, _) = catalogs(&whole, &[("/t.yaml", Ok(template))]);
+    let object: Value = serde_saphyr::from_str(&files["cs-i-v1.yaml"]).unwrap();
+    let extracted = &object["spec"]["grpcPodConfig"]["extractContent"];
+    assert_eq!(*extracted, json!({ "cacheDir": "/cache", "catalogDir": "/c" }));
 }
 
 #[test]

@@ -105,18 +105,6 @@ fn a_name_that_no_registry_takes_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_catalog_is_filtered_unless_all_of_it_is_wanted() {
-    let text = "kind: ImageSetConfiguration\nmirror: {operators: [{catalog: 'a.io/i:v1'}, {catalog: 'a.io/j:v1', full: true}]}";
-    let set = ImageSet::parse(text).unwrap();
-    let filtered = Filtered { tag: "t".into(), digest: None };
-    let is_filtered = |operator: &Operator| match operator.item(filtered.clone()) {
-        Item::Catalog(item) => item.filtered.is_some(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(set.operators.iter().map(is_filtered).collect::<Vec<_>>(), [true, false]);
-}
-
-#[test]
 fn releases_are_one_source_of_all_channels() {
     let release = |platform: &str| {
         let stack = translated(&format!("  platform: {{{platform}}}\n")).stack;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use airlift_oc_mirror::{
-    Filtered, ImageName, ImageSet, Item, Mirrored, Mode, Routes, cluster_resources,
+    Filtered, ImageName, ImageSet, Item, Mirrored, Mode, Operator, Routes, cluster_resources,
 };
+use airlift_spec::Digest;
 use regex::Regex;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn real_definitions_take_what_we_write() {
         }
     }
     println!("{checked} objects agree with their definitions");
-    assert_eq!(checked, 3 + 3 + 2 + 2);
+    assert_eq!(checked, 3 + 3 + 4 + 4);
 }
 
 #[test]
@@ -52,19 +53,23 @@ fn the_comparison_with_a_schema_sees_what_is_wrong() {
 /// Files for an image of every sort.
 fn written() -> BTreeMap<String, String> {
     let hex = "3a4f6de4ad8ca2232020e8475558d9e8327f415e121720ce03571d94f372a13f";
-    let set = ImageSet::parse(
+    let set = ImageSet::parse(&format!(
         "kind: ImageSetConfiguration
 mirror:
   operators:
-  - {catalog: 'registry.redhat.io/redhat/redhat-operator-index:v4.18', targetCatalogSourceTemplate: t}
-  - {catalog: 'oci:///mnt/own', targetTag: v1}
-  additionalImages: [{name: 'ubuntu:22.04'}, {name: 'quay.io/a/b:v1'}]
-",
-    )
+  - {{catalog: 'registry.redhat.io/redhat/redhat-operator-index:v4.18', targetCatalogSourceTemplate: t}}
+  - {{catalog: 'oci:///mnt/own', targetTag: v1}}
+  - {{catalog: 'quay.io/own/whole:v1', full: true}}
+  - {{catalog: 'quay.io/own/pinned@sha256:{hex}'}}
+  additionalImages: [{{name: 'ubuntu:22.04'}}, {{name: 'quay.io/a/b:v1'}}]
+"
+    ))
     .unwrap();
     let name = |text: &str| ImageName::parse(text).unwrap();
-    let filtered = || Filtered { tag: "t".to_owned(), digest: None };
-    let mut items: Vec<Item> = set.operators.iter().map(|it| it.item(filtered())).collect();
+    let filtered = |it: &Operator| {
+        (!it.full).then(|| Filtered { tag: "t".to_owned(), digest: Some(Digest::of(b"filtered")) })
+    };
+    let mut items: Vec<Item> = set.operators.iter().map(|it| it.item(filtered(it))).collect();
     items.extend(set.additional_images.iter().map(airlift_oc_mirror::AdditionalImage::item));
     items.extend([
         Item::Related(name(&format!("registry.redhat.io/x/y@sha256:{hex}"))),

@@ -16,11 +16,9 @@ fn a_real_dry_run_has_the_lines_that_we_write() {
     assert!(set.warnings.is_empty(), "{:?}", set.warnings);
 
     let mut items: Vec<Item> = set.additional_images.iter().map(AdditionalImage::item).collect();
-    items.extend(
-        set.operators.iter().map(|operator| {
-            operator.item(Filtered { tag: filter_tag(operator, None), digest: None })
-        }),
-    );
+    items.extend(set.operators.iter().map(|operator| {
+        operator.item(Some(Filtered { tag: filter_tag(operator, None), digest: None }))
+    }));
     let additional: BTreeSet<&str> = set.additional_images.iter().map(|it| &*it.written).collect();
     // What the catalog brings is in no configuration; its sources are taken from the run.
     let sources = theirs.lines().map(|line| line.split_once('=').unwrap().0);

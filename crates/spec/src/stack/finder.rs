@@ -200,6 +200,9 @@ pub struct ReleaseSource {
     pub kube_virt: bool,
 }
 
+/// What the update service has releases for; `multi` is one for all of the others.
+pub const RELEASE_ARCHITECTURES: [&str; 5] = ["amd64", "arm64", "ppc64le", "s390x", "multi"];
+
 /// Which releases are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,8 +10,8 @@ use serde_saphyr::Spanned;
 
 use super::finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
-    ManifestsSource, PackageWish, Place, Product, ReleaseChannel, ReleaseSource, Releases, Rules,
-    Selection, Switches,
+    ManifestsSource, PackageWish, Place, Product, RELEASE_ARCHITECTURES, ReleaseChannel,
+    ReleaseSource, Releases, Rules, Selection, Switches,
 };
 use super::{ImageSource, Origin, PlatformsWire, StackError, line, origin, platforms};
 use crate::lock::Because;
@@ -318,10 +318,13 @@ fn architectures(
     let Some(list) = written else {
         return Ok(vec![if has_platforms { "multi" } else { "amd64" }.to_owned()]);
     };
-    let odd = list.value.iter().find(|architecture| !is_tag(architecture));
+    let is_known = |it: &&String| RELEASE_ARCHITECTURES.contains(&it.as_str());
+    let odd = list.value.iter().find(|it| !is_known(it));
     let message = match odd {
         _ if list.value.is_empty() => "`architectures:` is an empty list".to_owned(),
-        Some(odd) => format!("`{odd}` is no architecture, such as `amd64` or `multi`"),
+        Some(odd) => {
+            format!("no release is for `{odd}`; expected {}", RELEASE_ARCHITECTURES.join(", "))
+        }
         None => return Ok(list.value),
     };
     Err(StackError::Value { line: line(&list), message })

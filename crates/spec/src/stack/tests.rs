@@ -268,7 +268,10 @@ fn what_an_openshift_source_cannot_mean_is_refused_with_its_line() {
     refused("stable-4.20\n    from: 4.20", "line 5: `4.20` is no version of a release");
     refused("stable-4.20\n    from: 4.20.2\n    to: 4.20.1", "line 4: `from:` is above `to:`");
     refused("stable-4.20\n    architectures: []", "line 5: `architectures:` is an empty list");
-    refused("stable-4.20\n    architectures: [a/b]", "line 5: `a/b` is no architecture");
+    refused(
+        "stable-4.20\n    architectures: [amd64, x86]",
+        "line 5: no release is for `x86`; expected amd64, arm64, ppc64le, s390x, multi",
+    );
     refused("'stable 4'", "line 4: `stable 4` is no channel");
     refused("quay.io/o/R:1", "line 4: `quay.io/o/R:1` is not an image reference");
 }

@@ -78,13 +78,18 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
 }
 
 impl Making {
-    /// As an image set is written: `name` in `folder`, in volumes of so many GiB.
-    pub(crate) fn of_image_set(folder: &Path, volume_gib: u64, name: &str) -> Self {
+    /// As an image set is written: `name` in `folder`, in volumes of so many GiB, signed by these keys or our own.
+    pub(crate) fn of_image_set(
+        folder: &Path,
+        volume_gib: u64,
+        name: &str,
+        sign: Vec<PathBuf>,
+    ) -> Self {
         Self {
             to: vec![folder.to_owned()],
             volume_size: Some(Size(volume_gib << 30)),
             since: None,
-            sign: Vec::new(),
+            sign,
             name: Some(name.to_owned()),
             allow_missing: false,
             carry: None,

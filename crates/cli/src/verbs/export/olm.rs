@@ -1,14 +1,12 @@
 //! The objects that offer a lock's catalogs to a cluster: for OLM v0 a `CatalogSource`, for v1 a `ClusterCatalog`.
 
+use airlift_spec::catalog_source::{self, Server};
 use airlift_spec::lock::{Artifact, Kind};
-use airlift_spec::{Failure, Layout, Lock, catalog_source};
+use airlift_spec::{Failure, Layout, Lock};
 use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::place::RegistryPlace;
-
-/// Where the catalogs of an OpenShift cluster are, which every namespace may subscribe to.
-const NAMESPACE: &str = "openshift-marketplace";
 
 /// An object as a file of its own.
 #[derive(Debug)]
@@ -39,9 +37,11 @@ pub(super) fn objects(
     named.sort();
     for (name, catalog) in named {
         let image = image(catalog, registry, layout)?;
-        let source = catalog_source(&name, &image, catalog);
+        let server = if catalog.from.is_some() { Server::Olm } else { Server::Own };
+        let mut source = catalog_source::catalog_source(&name, &image, server);
+        source["spec"]["displayName"] = json!(name);
         objects.push(object(&format!("catalogsource-{name}.yaml"), &source));
-        let source = cluster_catalog(&name, &image);
+        let source = catalog_source::cluster_catalog(&name, &image);
         objects.push(object(&format!("clustercatalog-{name}.yaml"), &source));
     }
     Ok(objects)
@@ -58,30 +58,6 @@ fn image(catalog: &Artifact, registry: &RegistryPlace, layout: Layout) -> Result
     };
     let repository = layout.place(&registry.prefix, &catalog.reference)?;
     Ok(format!("{}/{repository}@{digest}", registry.host))
-}
-
-fn catalog_source(name: &str, image: &str, catalog: &Artifact) -> Value {
-    let mut spec = json!({ "displayName": name, "image": image, "sourceType": "grpc" });
-    // What we filtered brings no server, so OLM serves it by its own, and no cache: to name a folder of one
-    // that is not in the image stops the pod.
-    if catalog.from.is_some() {
-        spec["grpcPodConfig"] = json!({ "extractContent": { "catalogDir": "/configs" } });
-    }
-    json!({
-        "apiVersion": "operators.coreos.com/v1alpha1",
-        "kind": "CatalogSource",
-        "metadata": { "name": name, "namespace": NAMESPACE },
-        "spec": spec,
-    })
-}
-
-fn cluster_catalog(name: &str, image: &str) -> Value {
-    json!({
-        "apiVersion": "olm.operatorframework.io/v1",
-        "kind": "ClusterCatalog",
-        "metadata": { "name": name },
-        "spec": { "source": { "image": { "ref": image }, "type": "Image" } },
-    })
 }
 
 fn object(file: &str, value: &Value) -> Object {

@@ -130,6 +130,12 @@ async fn generate(
         let signatures = if args.delete_signatures { Signatures::Delete } else { Signatures::Keep };
         write(&list, delete_list(&copies, signatures))?;
         write(&workspace.delete_config(id), text)?;
+        findings.push(Finding::info(
+            "image-sets-are-one",
+            registry,
+            "all sets that were mirrored to this path count as one: what another of them still needs is on the list, \
+             but for catalogs, which never are",
+        ));
     }
     let list = is_whole.then_some(list);
     let names: BTreeSet<&String> = copies.iter().map(|copy| &copy.destination).collect();

@@ -58,7 +58,7 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "N")]
     pub(super) retry_times: Option<u32>,
     /// Pause between tries, like `2s`; without it, or with 0, pauses grow
-    #[arg(long, global = true, value_name = "TIME", value_parser = pause)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     pub(super) retry_delay: Option<Duration>,
     /// Whether registries that are read from have to show a valid certificate
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
@@ -197,7 +197,7 @@ struct Idle {
 }
 
 /// A time as Go writes it.
-fn pause(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -445,8 +445,8 @@ mod tests {
 
     #[test]
     fn times_are_read_as_go_writes_them() {
-        assert_eq!(pause("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(pause("0"), Ok(Duration::ZERO));
-        assert!(pause("soon").is_err() && pause("-2s").is_err());
+        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("0"), Ok(Duration::ZERO));
+        assert!(time("soon").is_err() && time("-2s").is_err());
     }
 }

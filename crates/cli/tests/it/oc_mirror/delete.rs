@@ -52,6 +52,8 @@ fn what_was_mirrored_is_listed_and_then_deleted() {
     let to = format!("docker://{}/ns", far.host());
     let said = succeed(&world, generate(&to));
     assert!(said.contains("3 images to delete"), "{said}");
+    let one = "/ns: all sets that were mirrored to this path count as one";
+    assert_eq!(said.matches(one).count(), 1, "{said}");
     let list = text(&world, LIST).replace(&registry.host(), "UP").replace(&far.host(), "FAR");
     insta::assert_snapshot!(list, @r"
     apiVersion: mirror.openshift.io/v2alpha1

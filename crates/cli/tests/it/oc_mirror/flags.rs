@@ -1,7 +1,7 @@
 //! oc-mirror's flags: what scripts give is taken.
 
 use airlift_testkit::registry::{FakeOptions, Tls};
-use airlift_testkit::{FakeRegistry, World, samples};
+use airlift_testkit::{FakeRegistry, Fault, On, World, samples};
 
 use super::{text, with_catalog, world_with_set};
 use crate::world::{airlift, succeed};
@@ -66,6 +66,48 @@ fn what_no_oc_mirror_knows_is_exit_1() {
     // The other verbs have codes of their own.
     assert_eq!(airlift(&world, ["pack", "--bogus"]).code, Some(2));
     assert_eq!(airlift(&world, ["oc-mirror", "--help"]).code, Some(0));
+}
+
+#[test]
+fn the_key_that_help_speaks_of_can_be_named() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let args = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"];
+    let ran = airlift(&world, args);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("name one with `--sign KEY`"), "{ran}");
+    succeed(&world, ["keygen", "--to", "own.key"]);
+    let said = super::well(&world, &args, &["--sign", "own.key"]);
+    assert!(said.contains("signed by "), "{said}");
+}
+
+#[test]
+fn a_registry_that_refuses_sparse_indexes_is_given_what_help_speaks_of() {
+    let registry = with_catalog();
+    let world = crate::world::world();
+    let name = registry.reference("team/multi", "v2");
+    let set = format!(
+        "kind: ImageSetConfiguration\nmirror:\n  additionalImages: [{{name: '{name}', platforms: [{{os: linux, architecture: amd64}}]}}]\n"
+    );
+    world.write("isc.yaml", set).unwrap();
+    let far = FakeRegistry::start();
+    far.fail_always(On::manifests(), Fault::RefuseSparseIndex);
+    let to = format!("docker://{}", far.host());
+    let args = ["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws", &to, "--v2"];
+    let ran = airlift(&world, args);
+    assert!(!ran.is_success() && ran.to_string().contains("`--single-platform-tags`"), "{ran}");
+    super::well(&world, &args, &["--single-platform-tags"]);
+    let index = registry.tags("team/multi")["v2"];
+    assert_ne!(far.tags("team/multi")["v2"], index, "the tag leads to the one image");
+}
+
+#[test]
+fn a_time_that_is_none_is_refused() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let ran = dry_run(&world, &["--image-timeout", "xx"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("`xx` is no time; write it like"), "{ran}");
 }
 
 #[test]
