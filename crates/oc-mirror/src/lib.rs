@@ -7,7 +7,6 @@
 //! files lie, [`Workspace`] knows, and what the exit code is, [`exit_code`].
 
 mod arguments;
-mod blocked;
 mod collect;
 mod config;
 mod delete;
@@ -27,7 +26,6 @@ mod workspace;
 mod yaml;
 
 pub use arguments::{ArgumentError, Arguments, DeleteArguments, Deletion, Way};
-pub use blocked::Blocked;
 pub use config::{
     API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,
     Mistake, Operator, Package, Purpose, ReleaseChannel, ReleaseWish,
