@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use airlift_bundle::Sources;
 use airlift_oc_mirror::{
-    Arguments, Copy, GENERIC, ImageSet, Mirrored, Mode, Purpose, Routes, Signature, Translation,
-    Way, cluster_resources,
+    Arguments, Carried, Copy, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose, Routes, Signature,
+    Translation, Way, cluster_resources,
 };
 use airlift_registry::client::Client;
 use airlift_spec::lock::Artifact;
@@ -266,14 +266,16 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        // What cannot be carried yet is refused on this side, too, and not left out.
-        translated(&self.set)?;
         let sources = self.open(Source::Volumes(self.way.root.clone())).await?;
-        let mut copies = Vec::new();
-        for lock in sources.locks() {
-            copies.extend(self.copies(lock).0);
-        }
-        let mut done = Done::new(&copies, Vec::new());
+        let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
+        let sources = sources.with_locks(locks);
+        let items: BTreeSet<Item> =
+            sources.locks().iter().flat_map(|lock| self.set.items(lock)).collect();
+        let items: Vec<Item> = items.into_iter().collect();
+        let (copies, blocked) = self.set.copies(&items, &self.routes());
+        findings.extend(blocked);
+        let mut done = Done::new(&copies, findings);
+        done.add_lacking(lacking);
         if !self.args.is_dry() {
             return self.load(&sources, &copies, done).await;
         }

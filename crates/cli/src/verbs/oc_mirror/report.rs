@@ -54,6 +54,11 @@ impl Done {
         }
     }
 
+    /// Adds kinds of what is not there to be pushed, which findings name.
+    pub(super) fn add_lacking(&mut self, kinds: Vec<Kind>) {
+        self.kinds.extend(kinds);
+    }
+
     /// Adds what came of a load.
     pub(super) fn add_load(&mut self, loaded: Loaded, locks: &[Lock]) {
         for (lost, _) in loaded.lost() {

@@ -192,3 +192,51 @@ fn what_the_far_registry_does_not_take_has_the_bit_of_its_kind() {
     let ran = run(&world, &from_disk, &nowhere);
     assert_eq!(ran.code, Some(1), "{ran}");
 }
+
+/// A set of images of `registry` alone.
+fn write_images(world: &World, file: &str, registry: &FakeRegistry, images: &[&str]) {
+    let line = |image: &&str| format!("  - name: {}/{image}\n", registry.host());
+    let images: String = images.iter().map(line).collect();
+    let text = format!("kind: ImageSetConfiguration\nmirror:\n  additionalImages:\n{images}");
+    world.write(file, text).unwrap();
+}
+
+#[test]
+fn of_a_bundle_goes_what_the_configuration_of_the_far_side_names() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    write_images(&world, "one.yaml", &registry, &["team/multi:v2"]);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    let load = |file: &str, more: &[&str]| {
+        let args = ["oc-mirror", "-c", file, "--from", "file://disk", &to, "--v2"];
+        run(&world, &args, more)
+    };
+    assert!(load("one.yaml", &["--dry-run"]).is_success());
+    let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
+    assert_eq!(mapping.lines().count(), 1, "{mapping}");
+    let ran = load("one.yaml", &[]);
+    assert!(ran.is_success() && !ran.stdout.contains("warning["), "{ran}");
+    assert!(far.tags("team/multi").contains_key("v2"));
+    assert!(far.tags("team/app").is_empty() && far.tags("ops/index").is_empty());
+
+    // What it names and the bundle does not have is said, and keeps nothing else back.
+    write_images(&world, "more.yaml", &registry, &["team/app:v1", "team/other:v1"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = load("more.yaml", more);
+        assert_eq!(ran.code, Some(8), "{ran}");
+        assert_eq!(ran.stdout.matches("error[imageset-not-carried]").count(), 1, "{ran}");
+        assert!(ran.stdout.contains("/team/other:v1: it is not in the bundle"), "{ran}");
+    }
+    assert!(far.tags("team/app").contains_key("v1"));
+
+    // A catalog by other words is what the bundle has of it.
+    let set = text(&world, "isc.yaml").replace("{name: app}", "{name: app}, {name: apq}");
+    world.write("other.yaml", set).unwrap();
+    let ran = load("other.yaml", &[]);
+    assert!(ran.is_success(), "{ran}");
+    assert!(ran.stdout.contains("warning[imageset-changed] catalog: "), "{ran}");
+    assert!(far.tags("ops/index").contains_key("v4.20"), "{ran}");
+}
