@@ -88,6 +88,14 @@ impl Sources {
         Ok(Self(Arc::new(Inner { contents, locks, without_lock, ctx: ctx.clone(), told })))
     }
 
+    /// The same sources, of which no more than these locks counts.
+    #[must_use]
+    pub fn with_locks(&self, locks: Vec<Lock>) -> Self {
+        let Inner { contents, without_lock, ctx, .. } = &*self.0;
+        let (contents, without_lock, ctx) = (contents.clone(), without_lock.clone(), ctx.clone());
+        Self(Arc::new(Inner { contents, locks, without_lock, ctx, told: Mutex::default() }))
+    }
+
     /// Stacks that a bundle carries although no source gives their lock: none of their artifacts is known by name,
     /// so whoever goes by the locks must not take them for delivered.
     pub fn without_lock(&self) -> &[Finding] {

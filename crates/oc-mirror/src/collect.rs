@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_spec::lock::{self, Artifact, Because};
-use airlift_spec::{Finding, Lock};
+use airlift_spec::stack::{Exclude, excluded_by};
+use airlift_spec::{Finding, Lock, Reference};
 
 use crate::config::{ImageSet, Operator};
 use crate::filter::filter_tag;
@@ -36,16 +37,25 @@ impl ImageSet {
 
     /// The copies of these items, without those that are blocked, which are named.
     pub fn copies(&self, items: &[Item], routes: &Routes) -> (Vec<Copy>, Vec<Finding>) {
-        let (mut copies, mut findings) = (routes.copies(items), Vec::new());
-        copies.retain(|copy| match self.blocked.blocks(&copy.origin, &copy.destination) {
-            None => true,
-            Some(pattern) => {
-                let message = format!("it is not mirrored, by `{pattern}` of blockedImages");
-                findings.push(Finding::info("image-blocked", &copy.origin, message));
-                false
-            }
-        });
-        (copies, findings)
+        let (blocked, wanted): (Vec<&Item>, Vec<&Item>) =
+            items.iter().partition(|item| self.blocked_by(item).is_some());
+        let remain: BTreeSet<Reference> =
+            wanted.iter().filter_map(|item| item.reference().ok()).collect();
+        let finding = |item: &Item| {
+            let (rule, reference) = (self.blocked_by(item)?, item.reference().ok()?);
+            // Of an image that goes there under another name, this one is what is blocked.
+            let is_name = remain.contains(&reference);
+            let object = if is_name { item.mirrored_as().ok()? } else { reference };
+            Some(rule.finding(&object))
+        };
+        let findings = blocked.into_iter().filter_map(finding).collect();
+        (routes.copies(wanted), findings)
+    }
+
+    /// What blocks an item, by the names under which the translated stack has it.
+    fn blocked_by(&self, item: &Item) -> Option<&Exclude> {
+        let mut names = item.mirrored_as().into_iter().collect();
+        excluded_by(&self.blocked, &item.reference().ok()?, &mut names)
     }
 
     fn catalog(&self, artifact: &Artifact) -> Option<Item> {
@@ -179,6 +189,6 @@ mirror:
             ]
         );
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].object, "docker://a.io/op/must-gather:v1");
+        assert_eq!(findings[0].object, "a.io/op/must-gather:v1");
     }
 }

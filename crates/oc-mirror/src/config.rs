@@ -1,9 +1,8 @@
 //! The configuration: what an `ImageSetConfiguration` or a `DeleteImageSetConfiguration` asks for.
 
-use airlift_spec::stack::{self, Product};
+use airlift_spec::stack::{self, Exclude, Product};
 use airlift_spec::{Class, Explain, Finding, Platform};
 
-use crate::blocked::Blocked;
 use crate::name::ImageName;
 
 mod check;
@@ -24,7 +23,8 @@ pub struct ImageSet {
     pub operators: Vec<Operator>,
     pub additional_images: Vec<AdditionalImage>,
     pub helm: Helm,
-    pub blocked: Blocked,
+    /// What `blockedImages:` leaves out, whatever brings it.
+    pub blocked: Vec<Exclude>,
     /// What is read without doing what its writer may expect.
     pub warnings: Vec<Finding>,
 }

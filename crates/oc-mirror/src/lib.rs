@@ -3,11 +3,12 @@
 //! In the order in which a verb needs it: [`Arguments::way`] says what is meant, [`ImageSet::parse`] what is wanted,
 //! and [`ImageSet::translate`] says it as a stack. Resolving it, [`choose`] finds releases in a graph, [`Keyring`]
 //! checks what signs them, and [`Payload`] says what they are made of. Then [`ImageSet::items`] are all images under the
-//! peer's rules, and [`ImageSet::copies`] what is copied from where to where; [`mapping()`], [`cluster_resources`] and [`delete_list`] write them down. Where these
+//! peer's rules, [`ImageSet::carried`] what of a
+//! bundle they ask for, and [`ImageSet::copies`] what is copied from where to where; [`mapping()`], [`cluster_resources`] and [`delete_list`] write them down. Where these
 //! files lie, [`Workspace`] knows, and what the exit code is, [`exit_code`].
 
 mod arguments;
-mod blocked;
+mod carried;
 mod collect;
 mod config;
 mod delete;
@@ -27,7 +28,7 @@ mod workspace;
 mod yaml;
 
 pub use arguments::{ArgumentError, Arguments, DeleteArguments, Deletion, Way};
-pub use blocked::Blocked;
+pub use carried::Carried;
 pub use config::{
     API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,
     Mistake, Operator, Package, Purpose, ReleaseChannel, ReleaseWish,

@@ -10,6 +10,7 @@ use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::{Digest, Reference};
 
 use crate::name::{ImageName, Transport, digest_tag};
+use crate::translate::NO_HOST;
 
 pub(crate) const RELEASE_IMAGES: &str = "openshift/release-images";
 pub(crate) const RELEASE_CONTENT: &str = "openshift/release";
@@ -160,6 +161,20 @@ impl Item {
     /// The name by which a lock says where the item lies in a mirror.
     pub fn mirrored_as(&self) -> Result<Reference, ParseReferenceError> {
         format!("{MIRROR}/{}", self.place()).parse()
+    }
+
+    /// The name by which a lock knows the item.
+    pub(crate) fn reference(&self) -> Result<Reference, ParseReferenceError> {
+        match self.image() {
+            None => self.mirrored_as(),
+            Some(image) if image.transport == Transport::Oci => {
+                format!("{NO_HOST}/{}", self.place()).parse()
+            }
+            Some(image) if self.kind() == Kind::Catalog => {
+                format!("{}/{}", image.host, self.place()).parse()
+            }
+            Some(image) => image.reference().parse(),
+        }
     }
 
     /// Repository and tag, as they are in the cache and below the far registry.

@@ -4,6 +4,7 @@ use airlift_spec::reference::ParseReferenceError;
 use airlift_spec::stack::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
     ImageSource, Origin, PackageWish, Place, ReleaseSource, Releases, Rules, Selection, Switches,
+    excluded_by,
 };
 use airlift_spec::{Platform, Platforms, Reference, Stack};
 
@@ -15,7 +16,7 @@ use crate::mapping::{CatalogItem, Filtered, Item, MIRROR};
 use crate::name::Transport;
 
 /// The host of what came from a disk and has none.
-const NO_HOST: &str = "localhost";
+pub(crate) const NO_HOST: &str = "localhost";
 
 /// A configuration in airlift's words.
 #[derive(Debug, Clone)]
@@ -31,7 +32,14 @@ impl ImageSet {
     /// Catalogs are to be filtered as oc-mirror does, and dependencies are said, not followed.
     pub fn translate(&self, name: &str) -> Result<Translation, ConfigError> {
         let images = self.additional_images.iter().map(image_source);
-        let images = once_each(images.collect::<Result<_, _>>()?);
+        let mut images = once_each(images.collect::<Result<_, _>>()?);
+        for image in &mut images {
+            // Of several names, those that are blocked are taken away; what has no other is left to the rule.
+            let mut names = image.mirrored_as.clone();
+            if excluded_by(&self.blocked, &image.reference, &mut names).is_none() {
+                image.mirrored_as = names;
+            }
+        }
         let releases = release_finder(&self.platform).transpose();
         let finders = releases.into_iter().chain(self.operators.iter().map(catalog_finder));
         let mut finders = finders.collect::<Result<Vec<Finder>, _>>()?;
@@ -41,7 +49,7 @@ impl ImageSet {
             platforms: Platforms::All,
             images,
             finders,
-            exclude: Vec::new(),
+            exclude: self.blocked.clone(),
             knowledge: Vec::new(),
         };
         Ok(Translation { stack, whole_repositories: self.helm.whole() })

@@ -14,7 +14,7 @@ use crate::oci::Descriptor;
 use crate::placement::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::stack::{Exclude, ImageSource, Stack};
+use crate::stack::{ImageSource, Stack};
 
 /// The format this version writes.
 pub const FORMAT: u32 = 1;
@@ -524,29 +524,6 @@ mod base64_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
     }
-}
-
-/// Whether an `exclude:` rule takes `reference` out, and which.
-pub fn excluded_by<'a>(rules: &'a [Exclude], reference: &Reference) -> Option<&'a Exclude> {
-    let full = reference.to_string();
-    let name = reference.repository();
-    rules.iter().find(|rule| glob(&rule.image, &full) || glob(&rule.image, &name))
-}
-
-/// `*` stands for any run of characters, slashes included.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

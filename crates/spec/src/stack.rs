@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::digest::Digest;
-use crate::lock::{Because, excluded_by};
+use crate::lock::Because;
 use crate::platform::{Platform, Platforms};
 use crate::reference::{ParseReferenceError, Reference};
 
+mod exclude;
 mod finder;
 mod source;
 
+pub use exclude::{EXCLUDED, Exclude, Expression, Pattern, excluded_by};
 pub use finder::{
     CatalogSource, ChannelWish, ChartPlace, ChartSource, Dependencies, Finder, FinderKind,
     ManifestsSource, PackageWish, Place, Product, RELEASE_ARCHITECTURES, ReleaseChannel,
@@ -81,16 +83,6 @@ pub enum Origin {
     },
 }
 
-/// What is left out although a source brings it, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exclude {
-    /// A pattern in which `*` stands for anything, held against the canonical reference and its repository.
-    pub image: String,
-    #[serde(default)]
-    pub why: String,
-}
-
 /// Why some text is not a stack.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
@@ -148,7 +140,10 @@ fn is_windows_device(text: &str) -> bool {
 impl Stack {
     /// Images that no `exclude:` rule takes out.
     pub fn wanted_images(&self) -> impl Iterator<Item = &ImageSource> {
-        self.images.iter().filter(|source| excluded_by(&self.exclude, &source.reference).is_none())
+        self.images.iter().filter(|source| {
+            let mut names = source.mirrored_as.clone();
+            excluded_by(&self.exclude, &source.reference, &mut names).is_none()
+        })
     }
 
     /// What each source that finds others asks for, by its key: what the lock's artifacts depend on beside files.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use airlift_registry::client::{Client, Repository};
 use airlift_spec::lock::Artifact;
+use airlift_spec::stack::EXCLUDED;
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
@@ -21,7 +22,7 @@ use crate::local::LocalImage;
 use crate::origin::Origin;
 use crate::releases::ReleasePlaces;
 use crate::remotes;
-use crate::want::{EXCLUDED, Want, wants};
+use crate::want::{Want, wants};
 use crate::{ArtifactFailure, UpstreamError, blocking, brought};
 
 /// Where things come from and where they go.

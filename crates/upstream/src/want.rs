@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airlift_spec::lock::{Artifact, Because, Kind, excluded_by};
-use airlift_spec::stack::{Exclude, ImageSource, Origin, Stack};
+use airlift_spec::lock::{Artifact, Because, Kind};
+use airlift_spec::stack::{Exclude, ImageSource, Origin, Stack, excluded_by};
 use airlift_spec::{Finding, Platforms, Reference};
 
 use crate::find::Discovery;
@@ -103,9 +103,10 @@ pub(crate) fn wants(stack: &Stack, discoveries: &mut [Discovery]) -> (Vec<Want>,
     let mut wants: BTreeMap<Reference, Want> = BTreeMap::new();
     let (mut named, mut findings) = (Vec::new(), Vec::new());
     for source in &stack.images {
-        match excluded_by(&stack.exclude, &source.reference) {
-            Some(rule) => findings.push(excluded(&source.reference, rule)),
-            None => named.push(Want::of(source, stack)),
+        let mut want = Want::of(source, stack);
+        match excluded_by(&stack.exclude, &want.reference, &mut want.mirrored_as) {
+            Some(rule) => findings.push(rule.finding(&want.reference)),
+            None => named.push(want),
         }
     }
     let found = discoveries.iter_mut().flat_map(|discovery| {
@@ -130,14 +131,15 @@ pub(crate) fn wants(stack: &Stack, discoveries: &mut [Discovery]) -> (Vec<Want>,
 fn leave_out(rules: &[Exclude], discovery: &mut Discovery) {
     let mut gone: BTreeMap<String, Vec<Because>> = BTreeMap::new();
     let mut said = Vec::new();
-    let mut stays = |reference: &Reference, because: &[Because]| {
-        let Some(rule) = excluded_by(rules, reference) else { return true };
-        said.push(excluded(reference, rule));
-        gone.insert(reference.to_string(), because.to_vec());
-        false
-    };
-    discovery.wants.retain(|want| stays(&want.reference, &want.because));
-    discovery.made.retain(|made| stays(&made.reference, &made.because));
+    let mut stays =
+        |reference: &Reference, names: &mut BTreeSet<Reference>, because: &[Because]| {
+            let Some(rule) = excluded_by(rules, reference, names) else { return true };
+            said.push(rule.finding(reference));
+            gone.insert(reference.to_string(), because.to_vec());
+            false
+        };
+    discovery.wants.retain_mut(|want| stays(&want.reference, &mut want.mirrored_as, &want.because));
+    discovery.made.retain_mut(|made| stays(&made.reference, &mut made.mirrored_as, &made.because));
     let wants = discovery.wants.iter_mut().map(|want| &mut want.because);
     let made = discovery.made.iter_mut().map(|made| &mut made.because);
     for because in wants.chain(made) {
@@ -170,11 +172,4 @@ fn lifted(because: Because, gone: &BTreeMap<String, Vec<Because>>) -> Vec<Becaus
     lifted.sort();
     lifted.dedup();
     lifted
-}
-
-pub(crate) const EXCLUDED: &str = "excluded";
-
-fn excluded(reference: &Reference, rule: &Exclude) -> Finding {
-    let why = if rule.why.is_empty() { "no reason is given" } else { &rule.why };
-    Finding::info("excluded", reference, format!("left out by `{}`: {why}", rule.image))
 }

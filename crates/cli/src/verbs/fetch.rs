@@ -143,7 +143,7 @@ pub(crate) struct Brought {
     fetched_bytes: u64,
     present_blobs: u64,
     present_bytes: u64,
-    findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     pub(crate) failures: Vec<FailedItem>,
 }
 
@@ -163,14 +163,9 @@ impl Brought {
         }
     }
 
-    pub(crate) fn exit(&self) -> Exit {
-        Exit::of_parts(&self.failures, &self.findings)
-    }
-}
-
-impl Report for Brought {
-    fn to_text(&self) -> String {
-        let summary = format!(
+    /// What came of it, without what was found and what failed.
+    pub(crate) fn summary(&self) -> String {
+        format!(
             "{}: {} of {} complete, {} ({}) fetched, {} ({}) there before",
             self.stack,
             self.artifacts - self.failures.len() as u64,
@@ -179,11 +174,21 @@ impl Report for Brought {
             human(self.fetched_bytes),
             counted(self.present_blobs, "blob"),
             human(self.present_bytes),
-        );
-        joined([
-            Some(findings_text(&self.findings)),
-            failed_items_text(&self.failures),
-            Some(summary),
-        ])
+        )
+    }
+
+    /// What was found, and what failed.
+    pub(crate) fn remarks(&self) -> String {
+        joined([Some(findings_text(&self.findings)), failed_items_text(&self.failures)])
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        Exit::of_parts(&self.failures, &self.findings)
+    }
+}
+
+impl Report for Brought {
+    fn to_text(&self) -> String {
+        joined([Some(self.remarks()), Some(self.summary())])
     }
 }

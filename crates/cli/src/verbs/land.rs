@@ -1,7 +1,7 @@
 use airlift_bundle::verify::Depth;
 use airlift_spec::Failure;
 
-use super::load::{Loading, load};
+use super::load::{Loading, end, load};
 use super::verify::check;
 use crate::app::{App, Exit, Side};
 use crate::output::Report as _;
@@ -32,5 +32,5 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         }
         app.say(checked.to_text());
     }
-    load(&args.loading, &sources, client, app).await
+    end(&load(&args.loading, &sources, client, app).await?, app)
 }

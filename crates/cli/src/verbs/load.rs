@@ -7,7 +7,7 @@ use airlift_bundle::load::{
 };
 use airlift_bundle::{Sources, receipt};
 use airlift_registry::client::Client;
-use airlift_spec::{Failure, Finding, Layout};
+use airlift_spec::{Class, Failure, Finding, Layout};
 use airlift_store::Store;
 use serde::Serialize;
 
@@ -67,16 +67,21 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     if args.dry_run {
         return say_plan(&args.loading, &sources, client, app).await;
     }
-    load(&args.loading, &sources, client, app).await
+    end(&load(&args.loading, &sources, client, app).await?, app)
 }
 
-/// Loads and says what came of it.
+/// Says what came of a load.
+pub(crate) fn end(loaded: &Loaded, app: &App) -> Result<Exit, Failure> {
+    app.print(loaded)?;
+    Ok(loaded.exit())
+}
+
 pub(crate) async fn load(
     loading: &Loading,
     sources: &Sources,
     client: Client,
     app: &App,
-) -> Result<Exit, Failure> {
+) -> Result<Loaded, Failure> {
     let options = loading.options();
     let (report, receipts) = match &loading.to {
         Destination::Store(folder) => {
@@ -91,9 +96,7 @@ pub(crate) async fn load(
         }
     };
     let request = write_request(&loading.request, &report)?;
-    let exit = Exit::of(report.class());
-    app.print(&Loaded::of(&loading.to, &report, request, receipts))?;
-    Ok(exit)
+    Ok(Loaded::of(&loading.to, report, request, receipts))
 }
 
 impl Loading {
@@ -221,47 +224,57 @@ impl Report for Planned<'_> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Loaded<'a> {
+pub(crate) struct Loaded {
     to: String,
-    artifacts: &'a [Outcome],
-    findings: &'a [Finding],
+    artifacts: Vec<Outcome>,
+    findings: Vec<Finding>,
     totals: Totals,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<PathBuf>,
     receipts: Vec<PathBuf>,
+    /// The class that decides the exit code; none where all went well.
+    #[serde(skip)]
+    class: Option<Class>,
 }
 
-impl<'a> Loaded<'a> {
+impl Loaded {
     fn of(
         to: &Destination,
-        report: &'a LoadReport,
+        report: LoadReport,
         request: Option<PathBuf>,
         receipts: Vec<PathBuf>,
     ) -> Self {
+        let (to, class) = (to.to_string(), report.class());
         let LoadReport { artifacts, findings, totals, .. } = report;
-        Self { to: to.to_string(), artifacts, findings, totals: *totals, request, receipts }
+        Self { to, artifacts, findings, totals, request, receipts, class }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        Exit::of(self.class)
     }
 
     /// What did not arrive, and why.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (&Outcome, String)> {
+        self.artifacts.iter().filter_map(|outcome| Some((outcome, why(&outcome.result)?)))
+    }
+
     fn table(&self) -> Option<String> {
         let mut table = Table::new(&["failed", "why"]);
         let mut is_empty = true;
-        for outcome in self.artifacts {
-            if let Some(why) = why(&outcome.result) {
-                is_empty = false;
-                table.row([outcome.reference.to_string(), why]);
-            }
+        for (outcome, why) in self.lost() {
+            is_empty = false;
+            table.row([outcome.reference.to_string(), why]);
         }
         (!is_empty).then(|| table.to_text())
     }
 
     /// Each advice once.
     fn advice(&self) -> String {
-        let help = |outcome: &'a Outcome| match &outcome.result {
-            Fate::Failed(failure) => failure.help.as_ref(),
+        let help = |outcome: &Outcome| match &outcome.result {
+            Fate::Failed(failure) => failure.help.clone(),
             Fate::Present | Fate::Pushed | Fate::Incomplete { .. } | Fate::NotTried => None,
         };
-        let advice: BTreeSet<&String> = self.artifacts.iter().filter_map(help).collect();
+        let advice: BTreeSet<String> = self.artifacts.iter().filter_map(help).collect();
         let lines: Vec<String> = advice.into_iter().map(|help| format!("help: {help}")).collect();
         lines.join("\n")
     }
@@ -294,13 +307,13 @@ fn why(fate: &Fate) -> Option<String> {
     }
 }
 
-impl Report for Loaded<'_> {
+impl Report for Loaded {
     fn to_text(&self) -> String {
         let request = self.request.as_ref().map(|file| {
             format!("carry {} back: it lists what has to come across again", file.display())
         });
         joined([
-            Some(findings_text(self.findings)),
+            Some(findings_text(&self.findings)),
             self.table(),
             Some(self.advice()),
             Some(self.summary()),

@@ -1,13 +1,16 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airlift_bundle::Sources;
 use airlift_oc_mirror::{
-    Arguments, ConfigError, Copy, GENERIC, ImageSet, Kind, Mirrored, Mode, Purpose, Routes,
-    Signature, Translation, Way, cluster_resources, exit_code, failed_kind,
+    Arguments, Carried, ConfigError, Copy, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
+    Routes, Signature, Translation, Way, cluster_resources,
 };
 use airlift_registry::client::Client;
+use airlift_spec::lock::Artifact;
 use airlift_spec::{Failure, Finding, Lock, Stack};
-use airlift_upstream::resolve::{ResolveOptions, discover};
+use airlift_upstream::resolve::{ResolveOptions, Update, discover};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -17,13 +20,14 @@ use super::load::{Loading, load};
 use super::resolve::pin;
 use crate::app::{App, Exit, LOCK, Side, read_text};
 use crate::error::CliError;
-use crate::failure::{FailedItem, FailureDocument, failed_items_text};
+use crate::failure::{FailedItem, FailureDocument};
 use crate::files;
-use crate::output::{Report, counted, findings_text, has_errors, joined};
+use crate::output::Report;
 use crate::place::{RegistryPlace, Source};
 use crate::sources::SourceArgs;
 use flags::Common;
 use plans::Children;
+use report::Done;
 use set::Set;
 
 mod delete;
@@ -31,6 +35,7 @@ mod flags;
 mod list;
 mod plans;
 mod records;
+mod report;
 mod set;
 
 /// Names of the bundle and of the stack that an image set becomes.
@@ -216,11 +221,11 @@ impl Run<'_> {
         let upstream = self.set().upstream()?;
         let stack = self.set().stack(&upstream).await?;
         let found = discover(&stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
-        let (copies, mut findings) = self.copies(&found.lock);
-        findings.extend(found.lock.findings.iter().cloned());
         let failures = found.failures.iter();
-        let failures: Vec<_> =
+        let failures =
             failures.map(|failed| FailedItem::of(&failed.reference, &failed.error)).collect();
+        let (copies, mut done) = self.begun(&found.lock);
+        done.add_failures(failures, &found.lock);
         let children = if self.args.dry_run_manifest_lists {
             plans::children_upstream(&copies, &upstream.client, self.app).await?
         } else {
@@ -229,84 +234,95 @@ impl Run<'_> {
         self.write_mapping(&copies, &children)?;
         match self.way.mode {
             Mode::MirrorToMirror => {
-                self.write_resources(&copies, std::slice::from_ref(&found.lock))?;
+                let locks = std::slice::from_ref(&found.lock);
+                done.findings.extend(self.write_resources(&copies, locks)?);
             }
             _ => plans::write_missing(&self.way.workspace, &copies, &found.lock, &upstream.store)?,
         }
-        let kinds = failed_kinds(&failures, &found.lock);
-        self.end(findings, failures, kinds, &copies)
+        self.end(done)
     }
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
     async fn bring(&self) -> Result<Exit, Failure> {
         let upstream = self.set().upstream()?;
         let stack = self.set().stack(&upstream).await?;
-        let options = ResolveOptions::default();
-        let lock = self.way.workspace.root().join(LOCK);
-        let (lock, resolved) = pin(&stack, &lock, &upstream, &options, false, self.app).await?;
-        self.app.say(resolved.to_text());
-        if resolved.exit() != Exit::Success {
-            return self.failed(resolved.into_failures(), &lock);
+        // As the peer does, each run looks up anew where tags lead.
+        let options = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
+        let file = self.way.workspace.root().join(LOCK);
+        let (lock, resolved) = pin(&stack, &file, &upstream, &options, false, self.app).await?;
+        self.app.say(resolved.summary());
+        let pinned = without(&lock, |artifact| artifact.digest.is_none());
+        let fetched = bring(&pinned, &upstream, &self.args.common.transfer(), self.app).await?;
+        self.app.say(fetched.summary());
+
+        let (copies, mut done) = self.begun(&lock);
+        done.findings.extend(fetched.findings);
+        let is_absent: BTreeSet<String> =
+            fetched.failures.iter().map(|failed| failed.item.clone()).collect();
+        done.add_failures(resolved.into_failures(), &lock);
+        done.add_failures(fetched.failures, &lock);
+        if !done.has_failed() {
+            records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
         }
-        let transfer = self.args.common.transfer();
-        let fetched = bring(&lock, &upstream, &transfer, self.app).await?;
-        self.app.say(fetched.to_text());
-        if fetched.exit() != Exit::Success {
-            return self.failed(fetched.failures, &lock);
+        if self.way.mode == Mode::MirrorToMirror {
+            let here = without(&pinned, |it| is_absent.contains(&it.reference.to_string()));
+            let source = Source::Store(upstream.store.root().to_owned());
+            let sources = self.open(source).await?.with_locks(vec![here]);
+            return self.load(&sources, &copies, done).await;
         }
-        records::write_pinned(&self.config, &self.set, &lock, &self.way.workspace)?;
-        if self.way.mode == Mode::MirrorToDisk {
+        done.is_withheld = done.has_failed();
+        if !done.is_withheld {
             let (size, sign) = (self.set.archive_size_gib, self.args.sign.clone());
             let making = Making::of_image_set(&self.way.root, size, NAME, sign);
-            let made = create(making, vec![lock], upstream.store, false, self.app).await?;
-            self.app.print(&made)?;
-            return Ok(made.exit());
+            done.bundle = Some(create(making, vec![lock], upstream.store, false, self.app).await?);
         }
-        let (copies, _) = self.copies(&lock);
-        let store = Source::Store(upstream.store.root().to_owned());
-        self.load(store, &copies).await
-    }
-
-    /// The end of a run that did not come to what it was for.
-    fn failed(&self, failures: Vec<FailedItem>, lock: &Lock) -> Result<Exit, Failure> {
-        let (copies, mut findings) = self.copies(lock);
-        findings.extend(lock.findings.iter().cloned());
-        let kinds = failed_kinds(&failures, lock);
-        self.end(findings, failures, kinds, &copies)
+        self.end(done)
     }
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        let source = Source::Volumes(self.way.root.clone());
-        let sources = SourceArgs::of(source.clone()).open(&self.far_client()?, self.app).await?;
-        let mut copies = Vec::new();
-        for lock in sources.locks() {
-            copies.extend(self.copies(lock).0);
+        let sources = self.open(Source::Volumes(self.way.root.clone())).await?;
+        let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
+        let sources = sources.with_locks(locks);
+        let items: BTreeSet<Item> =
+            sources.locks().iter().flat_map(|lock| self.set.items(lock)).collect();
+        let items: Vec<Item> = items.into_iter().collect();
+        let (copies, blocked) = self.set.copies(&items, &self.routes());
+        findings.extend(blocked);
+        let mut done = Done::new(&copies, findings);
+        done.add_lacking(lacking);
+        if !self.args.is_dry() {
+            return self.load(&sources, &copies, done).await;
         }
-        if self.args.is_dry() {
-            let children = if self.args.dry_run_manifest_lists {
-                plans::children_of(sources.locks(), &copies)
-            } else {
-                Children::new()
-            };
-            self.write_mapping(&copies, &children)?;
-            self.write_resources(&copies, sources.locks())?;
-            return self.end(Vec::new(), Vec::new(), Vec::new(), &copies);
-        }
-        self.load(source, &copies).await
+        let children = if self.args.dry_run_manifest_lists {
+            plans::children_of(sources.locks(), &copies)
+        } else {
+            Children::new()
+        };
+        self.write_mapping(&copies, &children)?;
+        done.findings.extend(self.write_resources(&copies, sources.locks())?);
+        self.end(done)
     }
 
-    async fn load(&self, source: Source, copies: &[Copy]) -> Result<Exit, Failure> {
+    async fn open(&self, source: Source) -> Result<Sources, Failure> {
+        SourceArgs::of(source).open(&self.far_client()?, self.app).await
+    }
+
+    async fn load(
+        &self,
+        sources: &Sources,
+        copies: &[Copy],
+        mut done: Done,
+    ) -> Result<Exit, Failure> {
         let request = self.way.workspace.root().join("missing.airlift.yaml");
         let transfer = self.args.common.transfer();
         let nested = self.args.common.nested_paths();
         let mut loading = Loading::of_image_set(self.far()?, nested, request, transfer);
         loading.single_platform_tags = self.args.single_platform_tags;
-        let client = self.far_client()?;
-        let sources = SourceArgs::of(source).open(&client, self.app).await?;
-        let exit = load(&loading, &sources, client, self.app).await?;
-        self.write_resources(copies, sources.locks())?;
-        Ok(if exit == Exit::Success { exit } else { Exit::Peer(GENERIC) })
+        let loaded = load(&loading, sources, self.far_client()?, self.app).await?;
+        done.add_load(loaded, sources.locks());
+        done.findings.extend(self.write_resources(copies, sources.locks())?);
+        self.end(done)
     }
 
     fn far(&self) -> Result<RegistryPlace, CliError> {
@@ -340,6 +356,14 @@ impl Run<'_> {
         self.set.copies(&self.set.items(lock), &self.routes())
     }
 
+    /// What goes where, and a report that begins with what is known of the lock.
+    fn begun(&self, lock: &Lock) -> (Vec<Copy>, Done) {
+        let (copies, mut findings) = self.copies(lock);
+        findings.extend(lock.findings.iter().cloned());
+        let done = Done::new(&copies, findings);
+        (copies, done)
+    }
+
     /// Which image would go where, in a folder that is made anew.
     fn write_mapping(&self, copies: &[Copy], children: &Children) -> Result<(), Failure> {
         let folder = self.way.workspace.dry_run();
@@ -352,7 +376,7 @@ impl Run<'_> {
         write(&self.way.workspace.mapping(), plans::mapping(copies, children))
     }
 
-    fn write_resources(&self, copies: &[Copy], locks: &[Lock]) -> Result<(), Failure> {
+    fn write_resources(&self, copies: &[Copy], locks: &[Lock]) -> Result<Vec<Finding>, Failure> {
         let templates = self.set.operators.iter().filter_map(|operator| operator.template.clone());
         let read = |path: String| {
             let text = fs_err::read_to_string(&path).map_err(|err| err.to_string());
@@ -376,30 +400,7 @@ impl Run<'_> {
         for file in resources {
             write(&folder.join(file.name), file.text)?;
         }
-        if !findings.is_empty() {
-            self.app.say(findings_text(&findings));
-        }
-        Ok(())
-    }
-
-    fn end(
-        &self,
-        mut findings: Vec<Finding>,
-        failures: Vec<FailedItem>,
-        kinds: Vec<Kind>,
-        copies: &[Copy],
-    ) -> Result<Exit, Failure> {
-        findings.extend(self.set.warnings.iter().cloned());
-        let exit = match (kinds.is_empty(), has_errors(&findings)) {
-            (false, _) => Exit::Peer(exit_code(kinds)),
-            (true, true) => Exit::Peer(GENERIC),
-            (true, false) => Exit::Success,
-        };
-        let errors = records::write_errors(&self.way.workspace, &failures)?;
-        let workspace = self.way.workspace.root().to_owned();
-        let images = copies.len() as u64;
-        self.app.print(&Done { images, workspace, errors, findings, failures })?;
-        Ok(exit)
+        Ok(findings)
     }
 }
 
@@ -454,8 +455,11 @@ impl Accepted {
     }
 }
 
-fn failed_kinds(failures: &[FailedItem], lock: &Lock) -> Vec<Kind> {
-    failures.iter().map(|failed| failed_kind(&failed.item, lock)).collect()
+/// The lock without some of its artifacts.
+fn without(lock: &Lock, is_out: impl Fn(&Artifact) -> bool) -> Lock {
+    let mut rest = lock.clone();
+    rest.artifacts.retain(|artifact| !is_out(artifact));
+    rest
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
@@ -464,30 +468,6 @@ fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
         fs_err::create_dir_all(folder).map_err(failed)?;
     }
     Ok(files::replace(path, content.as_ref()).map_err(failed)?)
-}
-
-/// What a run came to.
-#[derive(Debug, Serialize)]
-struct Done {
-    images: u64,
-    workspace: PathBuf,
-    /// The file that lists what failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<PathBuf>,
-    findings: Vec<Finding>,
-    failures: Vec<FailedItem>,
-}
-
-impl Report for Done {
-    fn to_text(&self) -> String {
-        let images = counted(self.images, "image");
-        joined([
-            Some(findings_text(&self.findings)),
-            failed_items_text(&self.failures),
-            self.errors.as_ref().map(|file| format!("what failed is listed in {}", file.display())),
-            Some(format!("{images}, see {}", self.workspace.display())),
-        ])
-    }
 }
 
 /// Which version stands in for which tool.

@@ -7,7 +7,7 @@ use super::fetch::{Brought, bring, folder_of};
 use super::resolve::{Files, Resolved, pin, read_stack, update};
 use crate::app::{App, Exit, Side};
 use crate::args::Transfer;
-use crate::output::Report;
+use crate::output::{Report, joined};
 
 /// Take a stack all the way to volumes: resolve, fetch, and bundle create in one
 ///
@@ -41,13 +41,13 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     if resolved.exit() != Exit::Success {
         return end(&Packed { resolved, fetched: None, bundle: None }, app);
     }
-    app.say(resolved.to_text());
+    app.say(resolved.summary());
     let fetched = bring(&lock, &upstream, &args.transfer, app).await?;
     let may_go_on = fetched.exit() == Exit::Success || args.making.allow_missing;
     if !may_go_on {
         return end(&Packed { resolved, fetched: Some(fetched), bundle: None }, app);
     }
-    app.say(fetched.to_text());
+    app.say(fetched.summary());
     let made = create(args.making, vec![lock], upstream.store, false, app).await?;
     end(&Packed { resolved, fetched: Some(fetched), bundle: Some(made) }, app)
 }
@@ -68,11 +68,17 @@ struct Packed {
 }
 
 impl Report for Packed {
-    /// What the last step has to say; the earlier ones have had their say.
+    /// What was found on the way, and what came of the last step; what came of the earlier ones was said.
     fn to_text(&self) -> String {
         match (&self.bundle, &self.fetched) {
-            (Some(made), _) => made.to_text(),
-            (None, Some(fetched)) => fetched.to_text(),
+            (Some(made), fetched) => joined([
+                Some(self.resolved.remarks()),
+                fetched.as_ref().map(Brought::remarks),
+                Some(made.to_text()),
+            ]),
+            (None, Some(fetched)) => {
+                joined([Some(self.resolved.remarks()), Some(fetched.to_text())])
+            }
             (None, None) => self.resolved.to_text(),
         }
     }

@@ -218,6 +218,30 @@ impl Resolved {
         Exit::of_parts(&self.failures, &self.findings)
     }
 
+    /// What came of it, without what was found and what failed.
+    pub(crate) fn summary(&self) -> String {
+        joined([Some(changes_text(&self.changes)), Some(self.line())])
+    }
+
+    fn line(&self) -> String {
+        let verb = match (self.is_changed, self.dry_run) {
+            (false, _) => "unchanged",
+            (true, true) => "not written",
+            (true, false) => "written",
+        };
+        format!(
+            "{}: {}, {} at most, lock {verb}",
+            self.stack,
+            counted(self.artifacts, "artifact"),
+            human(self.bytes)
+        )
+    }
+
+    /// What was found, and what failed.
+    pub(crate) fn remarks(&self) -> String {
+        joined([Some(findings_text(&self.findings)), failed_items_text(&self.failures)])
+    }
+
     pub(crate) fn into_failures(self) -> Vec<FailedItem> {
         self.failures
     }
@@ -225,22 +249,6 @@ impl Resolved {
 
 impl Report for Resolved {
     fn to_text(&self) -> String {
-        let verb = match (self.is_changed, self.dry_run) {
-            (false, _) => "unchanged",
-            (true, true) => "not written",
-            (true, false) => "written",
-        };
-        let summary = format!(
-            "{}: {}, {} at most, lock {verb}",
-            self.stack,
-            counted(self.artifacts, "artifact"),
-            human(self.bytes)
-        );
-        joined([
-            Some(changes_text(&self.changes)),
-            Some(findings_text(&self.findings)),
-            failed_items_text(&self.failures),
-            Some(summary),
-        ])
+        joined([Some(changes_text(&self.changes)), Some(self.remarks()), Some(self.line())])
     }
 }

@@ -9,6 +9,7 @@ mod delete;
 mod files;
 mod flags;
 mod list;
+mod runs;
 
 const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 

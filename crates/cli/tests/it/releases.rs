@@ -247,6 +247,23 @@ fn a_dry_run_has_the_names_of_the_peer() {
 }
 
 #[test]
+fn a_release_that_is_here_is_not_missing() {
+    let Some(published) = Published::new() else { return };
+    let world = &published.world;
+    published.write_set(&format!("{NEWEST}    graph: true\n"));
+    trust_own_key(world);
+    let dry = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--dry-run"];
+    succeed(world, dry);
+    let missing = world.read("disk/working-dir/dry-run/missing.txt").unwrap();
+    let missing = String::from_utf8(missing).unwrap();
+    assert_eq!(missing.lines().count(), 3, "{missing}");
+    succeed(world, ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"]);
+    succeed(world, dry);
+    let missing = world.read("disk/working-dir/dry-run/missing.txt").map(String::from_utf8);
+    assert!(missing.is_err(), "{missing:?}");
+}
+
+#[test]
 fn a_release_that_nobody_trusted_has_signed_is_not_taken() {
     let Some(published) = Published::new() else { return };
     let Published { registry, newest, world, .. } = &published;

@@ -67,7 +67,8 @@ mirror:
     assert_eq!(charts[0].version.as_deref(), Some("1.10"));
     assert!(set.helm.repositories[1].charts.is_empty());
     assert_eq!(set.helm.local[0].path.as_deref(), Some("./l.tgz"));
-    assert!(set.blocked.blocks("a.io/must-gather:1", "").is_some());
+    let blocked = set.blocked[0].finding(&"a.io/must-gather:1".parse().unwrap());
+    assert_eq!(blocked.message, "left out by `must-.*`: it stands in blockedImages");
     assert_eq!(warned(&set), [""; 0]);
 }
 

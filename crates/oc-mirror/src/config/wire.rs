@@ -5,14 +5,13 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use airlift_spec::reference::{is_repository, is_tag};
-use airlift_spec::stack::{Product, RELEASE_ARCHITECTURES};
+use airlift_spec::stack::{Exclude, Expression, Pattern, Product, RELEASE_ARCHITECTURES};
 use airlift_spec::{Finding, Platform};
 
 use super::{
     AdditionalImage, Channel, Chart, ChartRepository, ConfigError, DEFAULT_ARCHIVE_GIB, Helm,
     ImageSet, Mistake, Operator, Package, Purpose, ReleaseChannel, ReleaseWish,
 };
-use crate::blocked::Blocked;
 use crate::name::ImageName;
 use crate::yaml;
 
@@ -463,16 +462,22 @@ impl Reader {
         }
     }
 
-    fn blocked(&mut self, list: List<NameWire>) -> Blocked {
-        let mut blocked = Blocked::default();
-        for wire in list.unwrap_or_default() {
-            if let Err(reason) = blocked.add(&wire.name.value) {
-                let message = format!(
-                    "blocked image {:?}: invalid regular expression: {reason}",
-                    wire.name.value
-                );
-                let help = "write a regular expression; `.*` stands for anything";
-                self.mistake(line(&wire.name), message, Some(help));
+    fn blocked(&mut self, list: List<NameWire>) -> Vec<Exclude> {
+        let mut blocked = Vec::new();
+        for NameWire { name } in list.unwrap_or_default() {
+            match Expression::new(&name.value) {
+                Ok(expression) => blocked.push(Exclude {
+                    image: Pattern::Expression { expression },
+                    why: "it stands in blockedImages".to_owned(),
+                }),
+                Err(reason) => {
+                    let message = format!(
+                        "blocked image {:?}: invalid regular expression: {reason}",
+                        name.value
+                    );
+                    let help = "write a regular expression; `.*` stands for anything";
+                    self.mistake(line(&name), message, Some(help));
+                }
             }
         }
         blocked

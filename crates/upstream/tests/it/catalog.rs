@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
+use airlift_spec::stack::{Exclude, Pattern};
 use airlift_spec::{Digest, Lock, Stack};
 use airlift_testkit::samples::{self, File, Image, Layer, Sample};
 use airlift_upstream::inputs;
@@ -294,7 +295,7 @@ async fn what_is_excluded_goes_alone_and_stays_away() {
         ("*/app-bundle", vec!["ai/app", "ai/base-bundle", "own/catalog"]),
         ("*-bundle", vec!["ai/app", "own/catalog"]),
     ] {
-        let rule = airlift_spec::stack::Exclude { image: pattern.to_owned(), why: String::new() };
+        let rule = Exclude { image: Pattern::Glob(pattern.to_owned()), why: String::new() };
         let stack = Stack { exclude: vec![rule], ..own.clone() };
         let lock = world.lock(&stack).await;
         let paths = |lock: &Lock| -> Vec<String> {

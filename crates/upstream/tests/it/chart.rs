@@ -6,6 +6,7 @@ use std::path::Path;
 use airlift_helm::{Chart, Listed};
 use airlift_spec::lock::{Artifact, Kind};
 use airlift_spec::oci::media_type::OCI_MANIFEST;
+use airlift_spec::stack::{Exclude, Pattern};
 use airlift_spec::{Descriptor, Digest, Lock, Stack};
 use airlift_testkit::need;
 use airlift_testkit::samples::{self, Sample, SampleManifest};
@@ -219,8 +220,7 @@ async fn what_a_pack_knows_of_a_chart_is_carried() {
 async fn an_excluded_chart_goes_alone() {
     let world = world(&need!("helm"));
     write_chart(&world);
-    let rule =
-        airlift_spec::stack::Exclude { image: "*/charts/app".to_owned(), why: String::new() };
+    let rule = Exclude { image: Pattern::Glob("*/charts/app".to_owned()), why: String::new() };
     let stack = Stack { exclude: vec![rule], ..stack("{chart: ./app, switches: ignore}") };
     let lock = world.lock(&stack).await;
     assert_eq!(paths(&lock), ["ai/app"]);

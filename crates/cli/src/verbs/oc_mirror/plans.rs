@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use airlift_oc_mirror::{Copy, ImageName, Kind, Workspace, mapping_of_children};
 use airlift_registry::client::{Client, Repository};
-use airlift_spec::lock::Artifact;
+use airlift_spec::lock::{self, Artifact};
 use airlift_spec::{Digest, Failure, Lock, Manifest, Reference};
 use airlift_store::Store;
 use airlift_upstream::fetch::plan;
@@ -54,8 +54,8 @@ pub(super) fn children_of<'a>(
     copies: &[Copy],
 ) -> Children {
     let artifacts = locks.into_iter().flat_map(|lock| &lock.artifacts);
-    let known: BTreeMap<&Reference, &Artifact> =
-        artifacts.map(|artifact| (&artifact.reference, artifact)).collect();
+    let known: BTreeMap<Reference, &Artifact> =
+        artifacts.map(|artifact| (asked_for(artifact), artifact)).collect();
     let children = |copy: &Copy| {
         let artifact = known.get(&reference(copy)?)?;
         let digests = artifact.children.iter().map(|child| child.digest).collect();
@@ -73,6 +73,15 @@ pub(super) fn reference(copy: &Copy) -> Option<Reference> {
     origin.reference().parse().ok()
 }
 
+/// The name by which a mapping asks for an artifact: of a release it is the tag, as its signature is for that.
+fn asked_for(artifact: &Artifact) -> Reference {
+    let by_tag = || {
+        let tag = artifact.reference.tag().filter(|_| artifact.kind == lock::Kind::Release)?;
+        format!("{}:{tag}", artifact.reference.repository()).parse().ok()
+    };
+    by_tag().unwrap_or_else(|| artifact.reference.clone())
+}
+
 /// Writes `missing.txt`, where the store has not all of what would be copied.
 pub(super) fn write_missing(
     workspace: &Workspace,
@@ -81,9 +90,10 @@ pub(super) fn write_missing(
     store: &Store,
 ) -> Result<(), Failure> {
     let here = here(workspace, found, store)?;
-    // What is on this machine need not come, and of a catalog no more than what was looked into.
+    // What is on this machine, or made here, need not come, and of a catalog no more than what was looked into.
     let is_missing = |copy: &&Copy| {
-        copy.kind != Kind::Catalog && reference(copy).is_some_and(|it| !here.contains(&it))
+        !matches!(copy.kind, Kind::Catalog | Kind::Graph)
+            && reference(copy).is_some_and(|it| !here.contains(&it))
     };
     let missing: Vec<&Copy> = copies.iter().filter(is_missing).collect();
     if missing.is_empty() {
@@ -112,7 +122,7 @@ fn here(
         let alone = Lock { artifacts: vec![(*artifact).clone()], ..Lock::new(&found.stack) };
         let plan = plan(&alone, store)?;
         if plan.missing.is_empty() && plan.unread.is_empty() {
-            here.insert(artifact.reference.clone());
+            here.insert(asked_for(artifact));
         }
     }
     Ok(here)

@@ -9,22 +9,20 @@ use super::write;
 use crate::app::read_text;
 use crate::failure::FailedItem;
 
+/// What failed and why, as a line.
+pub(super) fn line(failed: &FailedItem) -> String {
+    let why = [&failed.failure.message].into_iter().chain(&failed.failure.causes);
+    let why: Vec<&str> = why.map(String::as_str).collect();
+    format!("{}: {}\n", failed.item, why.join(": "))
+}
+
 /// Lists what failed in the folder of logs; none where nothing did.
-pub(super) fn write_errors(
-    workspace: &Workspace,
-    failures: &[FailedItem],
-) -> Result<Option<PathBuf>, Failure> {
-    if failures.is_empty() {
+pub(super) fn write_errors(workspace: &Workspace, lines: &str) -> Result<Option<PathBuf>, Failure> {
+    if lines.is_empty() {
         return Ok(None);
     }
-    let line = |failed: &FailedItem| {
-        let why = [&failed.failure.message].into_iter().chain(&failed.failure.causes);
-        let why: Vec<&str> = why.map(String::as_str).collect();
-        format!("{}: {}\n", failed.item, why.join(": "))
-    };
-    let text: String = failures.iter().map(line).collect();
     let file = workspace.errors(&jiff::Zoned::now().strftime("%Y%m%d_%H%M%S").to_string());
-    write(&file, &text)?;
+    write(&file, lines)?;
     Ok(Some(file))
 }
 

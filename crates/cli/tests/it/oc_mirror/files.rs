@@ -95,6 +95,7 @@ fn what_failed_is_listed_among_the_logs() {
     assert!(names(&world, "", "isc_pinned_").is_empty());
     // What belongs to an operator has the bit of operators.
     world.write("isc.yaml", set).unwrap();
+    registry.put("team/app", "v1", &samples::image(12, &[1_200]));
     registry.fail_always(On::path("/team/app/blobs/"), Fault::Status(404, Vec::new()));
     let ran = airlift(&world, ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"]);
     assert_eq!(ran.code, Some(4), "{ran}");

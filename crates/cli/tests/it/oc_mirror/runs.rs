@@ -1,0 +1,242 @@
+//! What real runs bring, and what they say.
+
+use airlift_testkit::registry::{Fault, On};
+use airlift_testkit::{FakeRegistry, World, samples};
+
+use super::{run, text, well, with_catalog, world_with_set};
+use crate::world::{document, succeed, trust_own_key};
+
+/// Straight from one registry to another, by the set in `isc.yaml`.
+const STRAIGHT: [&str; 5] = ["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws"];
+
+/// Writes more lines below `mirror:` of the set.
+fn add(world: &World, more: &str) {
+    world.write("isc.yaml", text(world, "isc.yaml") + more).unwrap();
+}
+
+/// A set that blocks the operator's image, one of two names of an image, and the only name of another.
+fn blocking_set(registry: &FakeRegistry) -> World {
+    let world = world_with_set(registry);
+    let host = registry.host();
+    registry.put("team/tool", "v1", &samples::image(7, &[700]));
+    add(
+        &world,
+        &format!(
+            "  - {{name: '{host}/team/multi:v2', targetRepo: own/multi}}\n  - {{name: '{host}/team/tool:v1', targetRepo: own/tool}}\n  blockedImages: [{{name: 'team/a..:v\\d$'}}, {{name: /own/}}]\n"
+        ),
+    );
+    world
+}
+
+#[test]
+fn blocked_images_are_neither_asked_for_nor_carried_nor_pushed() {
+    let registry = with_catalog();
+    let world = blocking_set(&registry);
+    trust_own_key(&world);
+    let (straight, over_disk) = (FakeRegistry::start(), FakeRegistry::start());
+    let to = format!("docker://{}", straight.host());
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    let load = ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", "--v2"];
+    well(&world, &load, &[&format!("docker://{}", over_disk.host())]);
+    for far in [&straight, &over_disk] {
+        let repositories = far.repositories();
+        let images: Vec<_> = repositories.iter().filter(|it| !it.contains("airlift")).collect();
+        assert_eq!(images, ["ops/app-bundle", "ops/index", "team/multi"]);
+    }
+    for blocked in ["/team/app/", "/team/tool/"] {
+        assert_eq!(registry.count("GET", blocked), 0, "{}", registry.transcript());
+    }
+}
+
+#[test]
+fn a_blocked_image_is_said_by_every_verb_that_takes_the_set() {
+    let registry = with_catalog();
+    let world = blocking_set(&registry);
+    let resolved = document(&world, ["resolve", "-f", "isc.yaml"]);
+    assert_eq!(resolved["artifacts"], 3, "{resolved:#}");
+    let dry = document(&world, ["oc-mirror", "-c", "isc.yaml", "file://d", "--v2", "--dry-run"]);
+    for said in [resolved, dry] {
+        let findings = said["findings"].as_array().unwrap();
+        let out = findings.iter().filter(|it| it["code"] == "excluded");
+        let out: Vec<_> = out.map(|it| it["object"].as_str().unwrap()).collect();
+        for image in ["/team/app:v1", "/team/tool:v1"] {
+            assert!(out.iter().any(|it| it.ends_with(image)), "{image}: {said:#}");
+        }
+    }
+    assert_eq!(text(&world, "d/working-dir/dry-run/mapping.txt").lines().count(), 3);
+    succeed(&world, ["resolve", "-f", "isc.yaml", "--locked"]);
+}
+
+#[test]
+fn straight_to_a_registry_goes_what_the_set_names_and_nothing_else_of_the_store() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    registry.put("other/thing", "v1", &samples::image(8, &[800]));
+    world.write_stack("other", &[&registry.reference("other/thing", "v1")]).unwrap();
+    succeed(&world, ["resolve"]);
+    succeed(&world, ["fetch"]);
+    let far = FakeRegistry::start();
+    well(&world, &STRAIGHT, &[&format!("docker://{}", far.host()), "--v2"]);
+    assert!(far.tags("team/app").contains_key("v1"), "{:?}", far.repositories());
+    assert!(far.tags("other/thing").is_empty(), "{:?}", far.repositories());
+}
+
+/// Codes of the findings of a report.
+fn codes(report: &serde_json::Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap_or_else(|| panic!("{report:#}"));
+    findings.iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_real_run_says_its_findings_once_and_in_its_report() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    let set = text(&world, "isc.yaml").replace("{name: app}", "{name: app}, {name: apq}");
+    world.write("isc.yaml", set).unwrap();
+    add(&world, &format!("  - name: {}/team/untagged\n", registry.host()));
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    for to in [&["--workspace", "file://ws", &to][..], &["file://disk"]] {
+        let args = [&["oc-mirror", "-c", "isc.yaml", "--v2"], to].concat();
+        let said = well(&world, &args, &[]);
+        let report = well(&world, &args, &["--output", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        for code in ["imageset-image-left-out", "catalog-package-absent"] {
+            let in_text = format!("warning[{code}]");
+            assert_eq!(said.matches(&in_text).count(), 1, "{code}: {said}");
+            assert_eq!(codes(&report).iter().filter(|it| *it == code).count(), 1, "{report:#}");
+        }
+        // Nor are they said on the way.
+        let ran = world.run(args.iter().chain(&["--progress", "plain"])).unwrap();
+        assert!(!ran.stderr.contains("warning["), "{ran}");
+    }
+    let packed = well(&world, &["pack", "-f", "isc.yaml", "--to", "packed", "--no-binary"], &[]);
+    assert_eq!(packed.matches("warning[catalog-package-absent]").count(), 1, "{packed}");
+}
+
+#[test]
+fn a_repeated_run_brings_what_a_tag_leads_to_by_now() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    let first = far.tags("team/app")["v1"];
+    registry.put("team/app", "v1", &samples::image(11, &[1_100]));
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    assert_eq!(far.tags("team/app")["v1"], registry.tags("team/app")["v1"]);
+    assert_ne!(far.tags("team/app")["v1"], first);
+    // What has not moved is asked for, and not brought again.
+    registry.forget_requests();
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    assert_eq!(registry.count("GET", "/blobs/"), 0, "{}", registry.transcript());
+}
+
+#[test]
+fn one_missing_image_keeps_no_other_from_the_registry() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    add(&world, &format!("  - name: {}/team/gone:v1\n", registry.host()));
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    let ran = run(&world, &STRAIGHT, &[&to, "--v2"]);
+    assert_eq!(ran.code, Some(8), "{ran}");
+    assert!(ran.stdout.contains("team/gone:v1"), "{ran}");
+    for (repository, tag) in [("team/app", "v1"), ("team/multi", "v2"), ("ops/index", "v4.20")] {
+        assert!(far.tags(repository).contains_key(tag), "{repository}: {ran}");
+    }
+    let mirrors = text(&world, "ws/working-dir/cluster-resources/itms-oc-mirror.yaml");
+    assert!(mirrors.contains("/team"), "{mirrors}");
+    // A disk with half of it would be taken for a whole one.
+    let ran = run(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    assert_eq!(ran.code, Some(8), "{ran}");
+    assert!(ran.stdout.contains("no volumes are written"), "{ran}");
+    assert!(!world.path().join("disk/mirror.00000.tar").exists(), "{ran}");
+    assert!(!world.path().join("disk/mirror.00001.tar").exists(), "{ran}");
+}
+
+#[test]
+fn what_a_registry_cannot_give_any_more_does_not_sink_the_rest() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    registry.fail_always(On::path("/team/app/blobs/"), Fault::Status(404, Vec::new()));
+    let far = FakeRegistry::start();
+    let ran = run(&world, &STRAIGHT, &[&format!("docker://{}", far.host()), "--v2"]);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    assert!(far.tags("team/multi").contains_key("v2"), "{ran}");
+    assert!(far.tags("team/app").is_empty(), "{ran}");
+    assert_eq!(ran.stdout.matches("/team/app:v1  ").count(), 1, "{ran}");
+}
+
+#[test]
+fn what_the_far_registry_does_not_take_has_the_bit_of_its_kind() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    let from_disk = ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", "--v2"];
+    for (refused, bits) in [("/team/app/", 4), ("/team/multi/", 8), ("/", 12)] {
+        for way in [&from_disk[..], &STRAIGHT] {
+            let far = FakeRegistry::start();
+            let on = On::path(refused).method(http::Method::PUT);
+            far.fail_always(on, Fault::Status(403, Vec::new()));
+            let ran = run(&world, way, &[&format!("docker://{}", far.host())]);
+            assert_eq!(ran.code, Some(bits), "{refused} {ran}");
+        }
+    }
+    // A registry that is not there is no fault of any content.
+    let nowhere = ["docker://127.0.0.1:1", "--retry-times", "0"];
+    let ran = run(&world, &from_disk, &nowhere);
+    assert_eq!(ran.code, Some(1), "{ran}");
+}
+
+/// A set of images of `registry` alone.
+fn write_images(world: &World, file: &str, registry: &FakeRegistry, images: &[&str]) {
+    let line = |image: &&str| format!("  - name: {}/{image}\n", registry.host());
+    let images: String = images.iter().map(line).collect();
+    let text = format!("kind: ImageSetConfiguration\nmirror:\n  additionalImages:\n{images}");
+    world.write(file, text).unwrap();
+}
+
+#[test]
+fn of_a_bundle_goes_what_the_configuration_of_the_far_side_names() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    write_images(&world, "one.yaml", &registry, &["team/multi:v2"]);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    let load = |file: &str, more: &[&str]| {
+        let args = ["oc-mirror", "-c", file, "--from", "file://disk", &to, "--v2"];
+        run(&world, &args, more)
+    };
+    assert!(load("one.yaml", &["--dry-run"]).is_success());
+    let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
+    assert_eq!(mapping.lines().count(), 1, "{mapping}");
+    let ran = load("one.yaml", &[]);
+    assert!(ran.is_success() && !ran.stdout.contains("warning["), "{ran}");
+    assert!(far.tags("team/multi").contains_key("v2"));
+    assert!(far.tags("team/app").is_empty() && far.tags("ops/index").is_empty());
+
+    // What it names and the bundle does not have is said, and keeps nothing else back.
+    write_images(&world, "more.yaml", &registry, &["team/app:v1", "team/other:v1"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = load("more.yaml", more);
+        assert_eq!(ran.code, Some(8), "{ran}");
+        assert_eq!(ran.stdout.matches("error[imageset-not-carried]").count(), 1, "{ran}");
+        assert!(ran.stdout.contains("/team/other:v1: it is not in the bundle"), "{ran}");
+    }
+    assert!(far.tags("team/app").contains_key("v1"));
+
+    // A catalog by other words is what the bundle has of it.
+    let set = text(&world, "isc.yaml").replace("{name: app}", "{name: app}, {name: apq}");
+    world.write("other.yaml", set).unwrap();
+    let ran = load("other.yaml", &[]);
+    assert!(ran.is_success(), "{ran}");
+    assert!(ran.stdout.contains("warning[imageset-changed] catalog: "), "{ran}");
+    assert!(far.tags("ops/index").contains_key("v4.20"), "{ran}");
+}
