@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use airlift_spec::Explain;
+use airlift_spec::password::redacted;
 use serde::Serialize;
 
 use crate::output::Table;
 
-/// An error as `--output json` and `--progress json` show it.
+/// An error as `--output json` and `--progress json` show it, without the passwords of addresses.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FailureDocument {
@@ -25,9 +26,9 @@ impl FailureDocument {
         Self {
             class: failure.class(),
             exit_code: failure.class().exit_code(),
-            message: failure.to_string(),
-            causes: causes(failure),
-            help: failure.help(),
+            message: redacted(&failure.to_string()),
+            causes: causes(failure).iter().map(|cause| redacted(cause)).collect(),
+            help: failure.help().map(|help| redacted(&help)),
         }
     }
 

@@ -10,6 +10,7 @@ mod local;
 mod near;
 mod oc_mirror;
 mod output;
+mod passwords;
 mod releases;
 mod signals;
 mod world;

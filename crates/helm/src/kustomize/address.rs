@@ -1,5 +1,7 @@
 //! What kustomizations name elsewhere, by kustomize's own rules for addresses.
 
+use airlift_spec::password::has_password;
+
 /// Where something lies that a kustomization names on the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -37,7 +39,7 @@ impl Address {
     /// a file unless something marks it as a repository.
     pub fn parse(address: &str) -> Result<Self, &'static str> {
         let is_web = address.starts_with("https://") || address.starts_with("http://");
-        if is_web && address.split('/').nth(2).is_some_and(|host| host.contains('@')) {
+        if has_password(address) {
             return Err("has a name or a password in it, which a lock must not hold");
         }
         if is_web && !marks_a_repository(address) {
@@ -208,6 +210,8 @@ mod tests {
     fn what_is_no_address_or_a_dangerous_one_is_refused() {
         for (address, why) in [
             ("https://user:secret@h.test/o/r.git", "password"),
+            ("git::https://user:secret@h.test/o/r", "password"),
+            ("ssh://user:secret@h.test/o/r", "password"),
             ("o/r?ref=main", "no address"),
             ("https://h.test/o?ref=v1", "does not name"),
             ("https://h.test/o/r//a/../../..?ref=v1", "leads out"),
