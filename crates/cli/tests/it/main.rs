@@ -13,4 +13,5 @@ mod output;
 mod passwords;
 mod releases;
 mod signals;
+mod sources;
 mod world;
