@@ -81,29 +81,29 @@ impl FilterError {
 
     /// What oc-mirror passes over in silence.
     pub(super) fn warning(&self) -> Option<Finding> {
-        let (code, object, what, near) = match self {
-            Self::NoPackage { package, near, .. } => (
-                "catalog-package-absent",
-                package,
-                "the catalog has no such package".to_owned(),
-                near,
-            ),
+        Some(match self {
+            Self::NoPackage { package, near, .. } => {
+                let message = format!("the catalog has no such package; {}", meant(near));
+                Finding::warning("catalog-package-absent", package, message)
+            }
             Self::NoChannel { package, channel, near } => {
-                let what = format!("package `{package}` has no such channel");
-                ("catalog-channel-absent", channel, what, near)
+                let message = format!("package `{package}` has no such channel; {}", meant(near));
+                Finding::warning("catalog-channel-absent", channel, message)
             }
             Self::NoBundle { package, bundle, near } => {
-                let what = format!("package `{package}` has no such bundle");
-                ("catalog-bundle-absent", bundle, what, near)
+                let message = format!("package `{package}` has no such bundle; {}", meant(near));
+                Finding::warning("catalog-bundle-absent", bundle, message)
             }
             _ => return None,
-        };
-        let meant = match near.as_slice() {
-            [] => "nothing has a name like it".to_owned(),
-            near => format!("it has {}", listed(near)),
-        };
-        Some(Finding::warning(code, object, format!("{what}; {meant}")))
+        })
     }
+}
+
+fn meant(near: &[String]) -> String {
+    if near.is_empty() {
+        return "nothing has a name like it".to_owned();
+    }
+    format!("it has {}", listed(near))
 }
 
 impl Explain for FilterError {
