@@ -27,24 +27,18 @@ pub struct Filtered {
 ///
 /// # Errors
 ///
-/// The first package, by name, that cannot be had as it was asked for.
+/// Everything that cannot be had as it was asked for. What is merely absent is a warning by the rules of oc-mirror, and
+/// is told with the errors where there are others.
 pub fn filter(
     catalog: &Catalog,
     selection: &Selection,
     rules: Rules,
 ) -> Result<Filtered, FilterError> {
-    let asked = asked(selection)?;
+    let mut errors = Vec::new();
+    let asked = asked(selection, &mut errors);
     let mut filtered = Filtered { choice: Choice::default(), findings: Vec::new() };
-    for (name, asked) in &asked {
-        if !catalog.packages.contains_key(*name) {
-            let near = near::names(name, catalog.packages.keys().map(String::as_str));
-            if rules == Rules::Own {
-                return Err(FilterError::NoPackage { package: asked.name.clone(), near });
-            }
-            let message = format!("the catalog has no such package; {}", meant(&near));
-            filtered.findings.push(Finding::warning("catalog-package-absent", name, message));
-        }
-    }
+    let absent = asked.values().filter(|asked| !catalog.packages.contains_key(&asked.name));
+    let mut absent: Vec<FilterError> = absent.map(|asked| no_package(asked, catalog)).collect();
     for (name, package) in &catalog.packages {
         let asked = asked.get(name.as_str()).copied();
         if asked.is_none() && !selection.packages.is_empty() {
@@ -53,34 +47,42 @@ pub fn filter(
         let nothing = PackageWish::default();
         let asked = asked.unwrap_or(&nothing);
         let full = selection.full || asked.full;
-        let work = package::Work::new(package, asked, full, rules);
-        let (kept, findings) = work.run()?;
-        filtered.choice.packages.insert(name.clone(), kept);
-        filtered.findings.extend(findings);
+        let done = package::Work::new(package, asked, full, rules).run();
+        match done.kept {
+            Ok(kept) => drop(filtered.choice.packages.insert(name.clone(), kept)),
+            Err(err) => errors.push(err),
+        }
+        absent.extend(done.absent);
+        filtered.findings.extend(done.findings);
     }
-    Ok(filtered)
+    if rules == Rules::OcMirror && errors.is_empty() {
+        filtered.findings.extend(absent.iter().filter_map(FilterError::warning));
+        return Ok(filtered);
+    }
+    absent.extend(errors);
+    FilterError::all(absent).map_or(Ok(filtered), Err)
 }
 
-fn meant(near: &[String]) -> String {
-    if near.is_empty() {
-        return "nothing has a name like it".to_owned();
-    }
-    format!("it has {}", near::listed(near))
+fn no_package(asked: &PackageWish, catalog: &Catalog) -> FilterError {
+    let near = near::names(&asked.name, catalog.packages.keys().map(String::as_str));
+    FilterError::NoPackage { package: asked.name.clone(), near, elsewhere: None }
 }
 
-/// The selection by package, if it does not contradict itself.
-fn asked(selection: &Selection) -> Result<BTreeMap<&str, &PackageWish>, FilterError> {
+/// The selection by package, without what contradicts itself.
+fn asked<'a>(
+    selection: &'a Selection,
+    errors: &mut Vec<FilterError>,
+) -> BTreeMap<&'a str, &'a PackageWish> {
     let mut found = BTreeMap::new();
     for asked in &selection.packages {
-        if let Some(message) = contradiction(asked, selection.full || asked.full) {
-            return Err(FilterError::Contradiction { package: asked.name.clone(), message });
+        let mut message = contradiction(asked, selection.full || asked.full);
+        if message.is_none() && found.insert(asked.name.as_str(), asked).is_some() {
+            message = Some("it is listed twice".to_owned());
         }
-        if found.insert(asked.name.as_str(), asked).is_some() {
-            let message = "it is listed twice".to_owned();
-            return Err(FilterError::Contradiction { package: asked.name.clone(), message });
-        }
+        let package = asked.name.clone();
+        errors.extend(message.map(|message| FilterError::Contradiction { package, message }));
     }
-    Ok(found)
+    found
 }
 
 fn contradiction(asked: &PackageWish, full: bool) -> Option<String> {

@@ -7,7 +7,7 @@ const FEW: usize = 3;
 
 /// The names most like `wanted`, the most like it first.
 pub(crate) fn names<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut found: Vec<(usize, &str)> =
+    let mut found: Vec<((bool, usize), &str)> =
         names.into_iter().filter_map(|name| Some((unlikeness(wanted, name)?, name))).collect();
     found.sort_unstable();
     found.into_iter().take(FEW).map(|(_, name)| name.to_owned()).collect()
@@ -25,8 +25,8 @@ pub(crate) fn versions<'a>(
     all[at.saturating_sub(2)..].iter().take(2 + FEW - 1).map(ToString::to_string).collect()
 }
 
-/// How many letters differ; nothing if the two have too little in common.
-fn unlikeness(wanted: &str, name: &str) -> Option<usize> {
+/// Whether no word is the same, and how many letters differ; nothing if the two have too little in common.
+fn unlikeness(wanted: &str, name: &str) -> Option<(bool, usize)> {
     let (wanted, name) = (wanted.to_lowercase(), name.to_lowercase());
     let distance = distance(wanted.as_bytes(), name.as_bytes());
     let is_part =
@@ -34,8 +34,9 @@ fn unlikeness(wanted: &str, name: &str) -> Option<usize> {
     // The first word of a name is the product's.
     let stem = |text: &str| text.split(['-', '.']).next().unwrap_or_default().to_owned();
     let same_stem = wanted.len() > 2 && stem(&wanted) == stem(&name);
-    let most = (wanted.len() / 3).max(1);
-    (is_part || same_stem || distance <= most).then_some(distance)
+    let most = (wanted.len() / 3).max(if wanted.len() > 3 { 2 } else { 1 });
+    let is_related = is_part || same_stem;
+    (is_related || distance <= most).then_some((!is_related, distance))
 }
 
 /// Levenshtein's distance.
@@ -76,6 +77,10 @@ mod tests {
         assert_eq!(names("stable-3.5", all)[..2], ["stable-3.4", "stable-3.x"]);
         assert_eq!(names("rhod-operator", all), ["rhods-operator"]);
         assert!(names("kubevirt", all).is_empty());
+        assert_eq!(names("alfa", ["alpha", "stable"]), ["alpha"]);
+        let operators = ["acme-operator", "gpu-operator-certified"];
+        assert_eq!(names("gpu-operator", operators)[0], "gpu-operator-certified");
+        assert_eq!(names("Acme-Operator", operators)[0], "acme-operator");
     }
 
     #[test]

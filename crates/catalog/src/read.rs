@@ -82,8 +82,10 @@ pub enum ReadError {
 impl Explain for ReadError {
     fn class(&self) -> Class {
         match self {
-            Self::Io(_) | Self::File { .. } => Class::Storage,
-            Self::Document { .. } | Self::TooDeep { .. } => Class::Input,
+            // What somebody named cannot be read, which is no fault of the store.
+            Self::Io(_) | Self::File { .. } | Self::Document { .. } | Self::TooDeep { .. } => {
+                Class::Input
+            }
         }
     }
 

@@ -55,6 +55,12 @@ impl Bounds {
         !self.has(version) && self.spans(version)
     }
 
+    /// Whether the lower bound lies above the upper one.
+    pub(crate) fn is_empty(&self) -> bool {
+        let (Some(min), Some(max)) = (&self.min, &self.max) else { return false };
+        !max.reaches(&min.version)
+    }
+
     fn takes_prereleases(&self) -> bool {
         [&self.min, &self.max].into_iter().flatten().any(|bound| !bound.version.pre.is_empty())
     }

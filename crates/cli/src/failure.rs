@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::Path;
 
 use airlift_spec::Explain;
+use airlift_spec::password::redacted;
 use serde::Serialize;
 
 use crate::output::Table;
 
-/// An error as `--output json` and `--progress json` show it.
+/// An error as `--output json` and `--progress json` show it, without the passwords of addresses.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FailureDocument {
@@ -25,9 +27,9 @@ impl FailureDocument {
         Self {
             class: failure.class(),
             exit_code: failure.class().exit_code(),
-            message: failure.to_string(),
-            causes: causes(failure),
-            help: failure.help(),
+            message: redacted(&failure.to_string()),
+            causes: causes(failure).iter().map(|cause| redacted(cause)).collect(),
+            help: failure.help().map(|help| redacted(&help)),
         }
     }
 
@@ -44,20 +46,30 @@ impl FailureDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct FailedItem {
     pub(crate) item: String,
+    /// The line of the stack that led to it, which its message begins with.
+    #[serde(skip)]
+    pub(crate) line: Option<u64>,
     #[serde(flatten)]
     pub(crate) failure: FailureDocument,
 }
 
 impl FailedItem {
     pub(crate) fn of(item: impl Into<String>, failure: &dyn Explain) -> Self {
-        Self { item: item.into(), failure: FailureDocument::of(failure) }
+        Self { item: item.into(), line: None, failure: FailureDocument::of(failure) }
+    }
+
+    /// Says which file the line is of.
+    pub(crate) fn in_file(&mut self, file: &Path) {
+        if self.line.is_some() {
+            self.failure.message = format!("{}: {}", file.display(), self.failure.message);
+        }
     }
 }
 
 /// The table at the end: what failed and why, and each advice once. Nothing where nothing failed.
 pub(crate) fn failed_items_text(items: &[FailedItem]) -> Option<String> {
     let mut table = Table::new(&["failed", "why"]);
-    for FailedItem { item, failure } in items {
+    for FailedItem { item, failure, .. } in items {
         let why = [&failure.message].into_iter().chain(&failure.causes);
         table.row([item.clone(), why.cloned().collect::<Vec<_>>().join(": ")]);
     }

@@ -28,7 +28,7 @@ const MAX_FROM_ALIASES: usize = 100_000;
 /// One object of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The line at which its document begins, from 1.
+    /// The line at which what its document holds begins, from 1.
     pub line: u64,
     pub object: Value,
     pub remarks: Vec<Remark>,
@@ -153,7 +153,7 @@ fn yaml_document(first: u64, text: &str) -> Result<Read, ScanError> {
 fn lenient(first: u64, text: &str) -> Result<Read, serde_saphyr::Error> {
     let read = |keys| serde_saphyr::from_str_with_options(text, options(keys));
     let err = match read(DuplicateKeyPolicy::Error) {
-        Ok(value) => return Ok((first, value, Vec::new())),
+        Ok(value) => return Ok((first + lead(text), value, Vec::new())),
         Err(err) => err,
     };
     let serde_saphyr::Error::DuplicateMappingKey { key, .. } = err.without_snippet() else {
@@ -162,7 +162,16 @@ fn lenient(first: u64, text: &str) -> Result<Read, serde_saphyr::Error> {
     let key = key.as_deref().unwrap_or("a key");
     let message = format!("`{key}` stands twice; the last one counts");
     let remark = Remark { line: line(first, &err), message };
-    Ok((first, read(DuplicateKeyPolicy::LastWins)?, vec![remark]))
+    Ok((first + lead(text), read(DuplicateKeyPolicy::LastWins)?, vec![remark]))
+}
+
+/// How many lines of a document stand before what it holds: its marker, comments, and empty ones.
+fn lead(text: &str) -> u64 {
+    let is_lead = |line: &&str| {
+        let rest = line.strip_prefix("---").unwrap_or(line).trim_start();
+        rest.is_empty() || rest.starts_with(['#', '%'])
+    };
+    text.lines().take_while(is_lead).count() as u64
 }
 
 fn line(first: u64, err: &serde_saphyr::Error) -> u64 {

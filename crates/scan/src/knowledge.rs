@@ -138,6 +138,8 @@ pub struct Gap {
 pub enum KnowledgeError {
     #[error("the knowledge in {} could not be read", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("there is no knowledge pack `{pack}`")]
+    Absent { pack: String },
     #[error("{} holds no knowledge pack (`.yaml` or `.yml`)", path.display())]
     Empty { path: PathBuf },
     #[error("{} holds more than {MAX_PACKS} knowledge packs", path.display())]
@@ -161,6 +163,9 @@ impl Explain for KnowledgeError {
         match self {
             Self::TooNew { .. } => Some("use a newer version of airlift".to_owned()),
             Self::TooLarge { .. } => Some("split it into several files".to_owned()),
+            Self::Absent { .. } => Some(
+                "correct the path; it starts from the folder that the stack lies in".to_owned(),
+            ),
             Self::Empty { .. } => Some("name the file, or its folder".to_owned()),
             Self::Malformed { .. } => {
                 Some("docs/formats/knowledge.md says what a pack looks like".to_owned())
@@ -185,7 +190,10 @@ impl Knowledge {
     /// Reads the pack at `path`, or all that lie in a folder. `name` is what it is called in reasons and errors.
     pub fn read(path: &Path, name: &str) -> Result<Self, KnowledgeError> {
         let failed = |source| KnowledgeError::Read { path: path.to_owned(), source };
-        if !fs_err::metadata(path).map_err(failed)?.is_dir() {
+        if !path.try_exists().map_err(failed)? {
+            return Err(KnowledgeError::Absent { pack: name.to_owned() });
+        }
+        if !path.is_dir() {
             return Ok(Self { packs: vec![read_pack(path, name)?] });
         }
         let mut paths = fs_err::read_dir(path)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::password::redacted;
+
 /// An error that knows its class. Implemented beside each error enum, so that a new variant cannot be
 /// left unclassified.
 pub trait Explain: std::error::Error + Send + Sync + 'static {
@@ -88,7 +90,7 @@ impl<E: Explain> From<E> for Failure {
     }
 }
 
-/// The whole chain of an error on one line, for tables, logs and findings.
+/// The whole chain of an error on one line, without passwords, for tables, logs and findings.
 pub fn chain(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
@@ -101,7 +103,7 @@ pub fn chain(err: &dyn std::error::Error) -> String {
         }
         source = err.source();
     }
-    text
+    redacted(&text)
 }
 
 /// Whether `c` is one of Unicode's marks that let a text read in another order than it is written.

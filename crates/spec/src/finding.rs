@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::password::redacted;
+
 /// One thing that a check found. Codes are kebab case, stable, and listed in `docs/findings.md`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Finding {
@@ -47,8 +49,8 @@ impl Finding {
         Self {
             code: code.to_owned(),
             severity,
-            object: object.to_string(),
-            message: message.into(),
+            object: redacted(&object.to_string()),
+            message: redacted(&message.into()),
             reference: None,
         }
     }

@@ -15,6 +15,7 @@ pub mod finding;
 pub mod fuzzing;
 pub mod lock;
 pub mod oci;
+pub mod password;
 pub mod placement;
 pub mod platform;
 pub mod reference;

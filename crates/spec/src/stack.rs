@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use crate::digest::Digest;
 use crate::lock::Because;
+use crate::password::has_password;
 use crate::platform::{Platform, Platforms};
 use crate::reference::{ParseReferenceError, Reference};
 
@@ -94,6 +95,10 @@ pub enum StackError {
     Value { line: u64, message: String },
     #[error("line {line}: `{text}` is not an image reference")]
     Reference { line: u64, text: String, source: ParseReferenceError },
+    #[error(
+        "line {line}: `{field}:` has an address with a name or a password in it, which a lock must not hold"
+    )]
+    Password { line: u64, field: &'static str },
     #[error("line {line}: `{kind}:` sources are not supported by this version of airlift")]
     Unsupported { line: u64, kind: String },
     #[error("it wants nothing: `sources:` is absent or empty")]
@@ -112,6 +117,10 @@ impl crate::Explain for StackError {
             Self::Reference { text, .. } => {
                 text.split_once("://").map(|(scheme, _)| format!("leave out `{scheme}://`"))
             }
+            Self::Password { .. } => Some(
+                "take it out, and let `airlift login HOST` keep it; for a Git repository, `~/.netrc`"
+                    .to_owned(),
+            ),
             Self::Empty => {
                 Some("list what to carry, like `sources: [{image: quay.io/org/app:1}]`".to_owned())
             }
@@ -229,8 +238,11 @@ pub fn parse(text: &str) -> Result<Stack, StackError> {
     }
     let named = images.iter().map(|image| (image.reference.to_string(), image.line));
     refuse_twins(named.chain(finders.iter().map(|finder| (finder.key(), finder.line))))?;
-    let pack = |path: Spanned<String>| Pack { line: line(&path), path: path.value };
-    let knowledge: Vec<Pack> = wire.knowledge.into_iter().map(pack).collect();
+    let pack = |path: Spanned<String>| {
+        refuse_password("knowledge", line(&path), &path.value)?;
+        Ok(Pack { line: line(&path), path: path.value })
+    };
+    let knowledge = wire.knowledge.into_iter().map(pack).collect::<Result<Vec<Pack>, _>>()?;
     refuse_twins(knowledge.iter().map(|pack| (pack.path.clone(), pack.line)))?;
     let (name, exclude) = (wire.name.value, wire.exclude);
     Ok(Stack { name, platforms, images, finders, exclude, knowledge })
@@ -246,6 +258,11 @@ fn refuse_twins(sources: impl Iterator<Item = (String, u64)>) -> Result<(), Stac
         }
     }
     Ok(())
+}
+
+/// A source's address stands in the lock, which lies in a repository and crosses the gap.
+fn refuse_password(field: &'static str, line: u64, written: &str) -> Result<(), StackError> {
+    if has_password(written) { Err(StackError::Password { line, field }) } else { Ok(()) }
 }
 
 fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, StackError> {

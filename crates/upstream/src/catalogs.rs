@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::local::LocalImage;
+use crate::local::{LocalImage, read_error, wrong};
 use crate::origin::{Manifests, Origin, Read as Manifest};
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
@@ -75,7 +75,11 @@ pub(crate) async fn open(
 ) -> Result<Opened, UpstreamError> {
     match place {
         Place::Path(path) => {
-            let folder = root_of(&upstream.base.join(path));
+            let folder = upstream.base.join(path);
+            if !folder.is_dir() {
+                return Err(no_folder(&folder));
+            }
+            let folder = root_of(&folder);
             Ok(Opened { bytes: Bytes::Folder(folder), from: format!("{CATALOG}{path}") })
         }
         Place::Image(written) => open_image(written, pin, platforms, upstream, ctx).await,
@@ -292,6 +296,16 @@ async fn labels(
 fn labels_in(config: &[u8]) -> BTreeMap<String, String> {
     let config: ImageConfig = serde_json::from_slice(config).unwrap_or_default();
     config.config.labels.unwrap_or_default()
+}
+
+fn no_folder(path: &Path) -> UpstreamError {
+    match fs_err::metadata(path) {
+        Ok(_) => {
+            let help = "name the folder that holds the catalog".to_owned();
+            wrong(path, "is no folder".to_owned(), Some(help))
+        }
+        Err(source) => read_error(path, source),
+    }
 }
 
 fn no_catalog(name: &str) -> UpstreamError {

@@ -13,6 +13,7 @@ use airlift_spec::{Ctx, Digest, Manifest, Reference};
 use bytes::Bytes;
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::local::read_error;
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
 
@@ -121,8 +122,11 @@ impl Charts<'_> {
 
     async fn on_disk(&self, path: &str) -> Result<Got, UpstreamError> {
         let whole = self.upstream.base.join(path);
-        let chart = blocking(move || Chart::open(&whole)).await.map_err(UpstreamError::Chart)?;
-        let chart = self.with_dependencies(chart, Some(path)).await?;
+        let open = move || {
+            fs_err::metadata(&whole).map_err(|source| read_error(&whole, source))?;
+            Chart::open(&whole).map_err(UpstreamError::Chart)
+        };
+        let chart = self.with_dependencies(blocking(open).await?, Some(path)).await?;
         let reference = named(LOCAL, &chart)?;
         Ok(Got { chart, reference, from: Some(format!("{CHART}{path}")) })
     }

@@ -69,8 +69,6 @@ pub enum UpstreamError {
     Catalog { place: String, source: ReadError },
     #[error(transparent)]
     Filter(FilterError),
-    #[error("the catalog has no package `{package}`, and {whose} has it")]
-    Elsewhere { package: String, whose: String },
     #[error("`{reference}` made from `{from}` is not what the lock pins any more")]
     Remade { reference: String, from: String },
     #[error(transparent)]
@@ -109,7 +107,6 @@ impl Explain for UpstreamError {
             | Self::Platform { .. }
             | Self::Read { .. }
             | Self::Local { .. }
-            | Self::Elsewhere { .. }
             | Self::Depth { .. }
             | Self::Width { .. }
             | Self::Offline
@@ -155,7 +152,11 @@ impl Explain for UpstreamError {
             Self::Scan { source, .. } => source.help(),
             Self::Knowledge { source, .. } => source.help(),
             Self::Release(source) | Self::Answer { source, .. } => source.help(),
-            Self::Signature { source, .. } | Self::Keys { source, .. } => source.help(),
+            Self::Signature { source, .. } | Self::Keys { source, .. } => {
+                source.help().or_else(|| {
+                    Some("name another place that has signatures in OCP_SIGNATURE_URL".to_owned())
+                })
+            }
             Self::Unsigned { .. } => {
                 Some("name the place that has it in OCP_SIGNATURE_URL".to_owned())
             }
@@ -164,9 +165,6 @@ impl Explain for UpstreamError {
             Self::Catalog { source, .. } => source.help(),
             Self::Filter(source) => source.help(),
             Self::Git { source, .. } => source.help(),
-            Self::Elsewhere { package, .. } => {
-                Some(format!("list `{package}` under the `packages:` of that catalog"))
-            }
             Self::Render(source) => source.help(),
             Self::Remade { .. } | Self::RemoteMoved { .. } => {
                 Some("run `airlift resolve --update`".to_owned())
@@ -187,6 +185,14 @@ impl Explain for UpstreamError {
 }
 
 impl UpstreamError {
+    /// The line of the stack that led to it.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Self::Source { line, .. } | Self::Knowledge { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+
     /// This error with the place in the stack that led to it.
     pub(crate) fn at(self, line: u64, written: &str) -> Self {
         Self::Source { line, written: written.to_owned(), source: Box::new(self) }
@@ -196,7 +202,8 @@ impl UpstreamError {
     pub(crate) fn is_elsewhere(&self) -> bool {
         match self {
             Self::Source { source, .. } => source.is_elsewhere(),
-            _ => matches!(self, Self::Elsewhere { .. }),
+            Self::Filter(source) => source.is_elsewhere(),
+            _ => false,
         }
     }
 

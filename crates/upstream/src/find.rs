@@ -51,6 +51,8 @@ pub(crate) struct Everything {
     pub(crate) discoveries: Vec<Discovery>,
     pub(crate) failures: Vec<ArtifactFailure>,
     pub(crate) remotes: BTreeMap<String, RemotePin>,
+    /// What is known of products, with what the stack brings.
+    pub(crate) knowledge: Knowledge,
 }
 
 /// Looks into all sources of `stack` that find others.
@@ -66,13 +68,13 @@ pub(crate) async fn all(
     options: &ResolveOptions,
     ctx: &Ctx,
 ) -> Result<Everything, UpstreamError> {
+    let knowledge = known::knowledge(stack, upstream).await?;
     if stack.finders.is_empty() {
-        return Ok(Everything::default());
+        return Ok(Everything { knowledge, ..Everything::default() });
     }
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    let knowledge = known::knowledge(stack, upstream).await?;
     // Where they cannot be read, releases are looked into, which says so.
     let keys = Lookup { upstream, ctx }.keys().await.ok();
     let remotes = Remotes::new(before, upstream, options, ctx);
@@ -117,6 +119,7 @@ pub(crate) async fn all(
     }
     ctx.events.emit(Event::PhaseFinished { phase: "find" });
     let has_failed = !all.failures.is_empty();
+    all.knowledge.clone_from(&run.knowledge);
     for (address, pin) in before.into_iter().flat_map(|lock| &lock.remotes) {
         // What was not looked into keeps its pins; which those of a source that failed are, nobody knows.
         if has_failed || run.reads(address) {

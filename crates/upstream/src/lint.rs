@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use airlift_scan::knowledge::Knowledge;
 use airlift_spec::lock::{Artifact, KeptPackage, Kind};
 use airlift_spec::stack::{Finder, FinderKind, Rules, Stack};
 use airlift_spec::{Finding, Reference, Severity, catalog_source};
@@ -89,6 +90,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) artifacts: &'a [Artifact],
     pub(crate) objects: &'a [Seen],
     pub(crate) brought: &'a [Brought],
+    pub(crate) knowledge: &'a Knowledge,
     /// Whether the objects of all sources are among them: else nothing that is absent proves anything.
     pub(crate) is_whole: bool,
 }
@@ -102,6 +104,9 @@ struct Configuration<'a> {
     /// Those that Helm makes for the charts of the stack.
     namespaces: Vec<&'a str>,
     catalogs: Vec<Carried<'a>>,
+    /// Those that sources of the stack name, also where such a source failed this time.
+    wanted: Vec<&'a Reference>,
+    knowledge: &'a Knowledge,
     images: Vec<&'a Reference>,
 }
 
@@ -125,6 +130,8 @@ pub(crate) fn lint(sight: &Sight<'_>) -> Vec<Finding> {
         is_whole: sight.is_whole,
         namespaces: sight.stack.finders.iter().filter_map(namespace).collect(),
         catalogs: carried(sight),
+        wanted: sight.stack.finders.iter().filter_map(catalog_of).collect(),
+        knowledge: sight.knowledge,
         images: images.map(|it| &it.reference).collect(),
     };
     let mut findings = Vec::new();
@@ -156,6 +163,13 @@ fn carried<'a>(sight: &Sight<'a>) -> Vec<Carried<'a>> {
         Carried { reference, kept: &artifact.kept, source_name, rules }
     };
     catalogs.into_iter().zip(names).map(one).collect()
+}
+
+fn catalog_of(finder: &Finder) -> Option<&Reference> {
+    match &finder.kind {
+        FinderKind::Catalog(catalog) => Some(&catalog.reference),
+        FinderKind::Chart(_) | FinderKind::Manifests(_) | FinderKind::Release(_) => None,
+    }
 }
 
 fn namespace(finder: &Finder) -> Option<&str> {

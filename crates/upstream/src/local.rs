@@ -69,7 +69,11 @@ pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
 }
 
 pub(crate) fn read_error(path: &Path, source: io::Error) -> UpstreamError {
-    UpstreamError::Read { path: path.display().to_string(), source }
+    if source.kind() == io::ErrorKind::NotFound {
+        let help = "correct the path; it starts from the folder that the stack lies in".to_owned();
+        return wrong(path, "is not there".to_owned(), Some(help));
+    }
+    UpstreamError::Read { path: shown(path), source }
 }
 
 impl LocalImage {
@@ -256,7 +260,12 @@ pub(crate) fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>, UpstreamErr
 }
 
 pub(crate) fn wrong(path: &Path, problem: String, help: Option<String>) -> UpstreamError {
-    UpstreamError::Local { path: path.display().to_string(), problem, help }
+    UpstreamError::Local { path: shown(path), problem, help }
+}
+
+/// A path without the `./` that every relative one would begin with twice.
+fn shown(path: &Path) -> String {
+    path.components().collect::<PathBuf>().display().to_string()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use airlift_spec::{Ctx, Digest};
 use bytes::Bytes;
 
 use crate::charts::file;
-use crate::local::{read_error, read_whole};
+use crate::local::{read_error, read_whole, wrong};
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
 
@@ -148,7 +148,15 @@ impl Lookup<'_> {
     pub(crate) async fn keys(&self) -> Result<Keyring, UpstreamError> {
         let Some(file) = self.upstream.releases.keys.clone() else { return Ok(Keyring::red_hat()) };
         let path = file.display().to_string();
-        let text = blocking(move || read_whole(&file, MAX_SIGNATURE_BYTES as u64)).await?;
+        let read = move || {
+            if !file.exists() {
+                let help =
+                    "correct OCP_SIGNATURE_VERIFICATION_PK; without it, Red Hat's own key counts";
+                return Err(wrong(&file, "is not there".to_owned(), Some(help.to_owned())));
+            }
+            read_whole(&file, MAX_SIGNATURE_BYTES as u64)
+        };
+        let text = blocking(read).await?;
         let read = Keyring::parse(&String::from_utf8_lossy(&text));
         read.map_err(|source| UpstreamError::Keys { path, source })
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use airlift_registry::client::{Client, Repository};
+use airlift_scan::knowledge::Knowledge;
 use airlift_spec::lock::Artifact;
 use airlift_spec::stack::EXCLUDED;
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
@@ -100,10 +101,10 @@ pub async fn discover(
     let inputs = BTreeMap::new();
     let finding = Box::pin(find::all(stack, None, &inputs, upstream, options, ctx));
     let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
-    let Everything { mut discoveries, failures, remotes } = found?;
+    let Everything { mut discoveries, failures, remotes, knowledge } = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
     let mut lock = Lock { remotes, findings: excluded, ..Lock::new(&stack.name) };
-    let configuration = gather(discoveries, &mut lock);
+    let configuration = gather(discoveries, knowledge, &mut lock);
     lock.artifacts.extend(wants.iter().map(Want::unpinned));
     lock.findings.extend(configuration.lint(stack, &lock, upstream).await?);
     lock.sort();
@@ -136,11 +137,11 @@ pub async fn resolve(
     };
     let finding = Box::pin(find::all(stack, before, &inputs, upstream, options, ctx));
     let found = ctx.cancel.run_until_cancelled(finding).await.ok_or(UpstreamError::Cancelled)?;
-    let Everything { mut discoveries, mut failures, remotes } = found?;
+    let Everything { mut discoveries, mut failures, remotes, knowledge } = found?;
     let (wants, excluded) = wants(stack, &mut discoveries);
 
     let mut lock = Lock { inputs, remotes, findings: excluded, ..Lock::new(&stack.name) };
-    let configuration = gather(discoveries, &mut lock);
+    let configuration = gather(discoveries, knowledge, &mut lock);
     let items = wants.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "resolve", items, total_bytes: 0 });
     let pins = before.into_iter().flat_map(|lock| &lock.artifacts);
@@ -164,15 +165,16 @@ pub async fn resolve(
     Ok(Resolution { lock, failures })
 }
 
-/// The objects of all sources.
+/// The objects of all sources, and what is known of what they install.
 struct Configuration {
     objects: Vec<Seen>,
+    knowledge: Knowledge,
     is_whole: bool,
 }
 
 /// Puts into `lock` what was found.
-fn gather(discoveries: Vec<Discovery>, lock: &mut Lock) -> Configuration {
-    let mut all = Configuration { objects: Vec::new(), is_whole: true };
+fn gather(discoveries: Vec<Discovery>, knowledge: Knowledge, lock: &mut Lock) -> Configuration {
+    let mut all = Configuration { objects: Vec::new(), knowledge, is_whole: true };
     for discovery in discoveries {
         lock.sources.extend(discovery.source);
         lock.artifacts.extend(discovery.made);
@@ -190,10 +192,10 @@ impl Configuration {
         lock: &Lock,
         upstream: &Upstream,
     ) -> Result<Vec<Finding>, UpstreamError> {
-        let Self { objects, is_whole } = self;
+        let Self { objects, knowledge, is_whole } = self;
         let (artifacts, is_whole) = (&lock.artifacts, *is_whole);
         let brought = brought::by(objects, artifacts, upstream).await?;
-        Ok(lint(&Sight { stack, artifacts, objects, brought: &brought, is_whole }))
+        Ok(lint(&Sight { stack, artifacts, objects, brought: &brought, knowledge, is_whole }))
     }
 }
 

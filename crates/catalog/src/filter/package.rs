@@ -5,12 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlift_spec::Finding;
 use airlift_spec::stack::{PackageWish, Rules};
 
+use super::FilterError;
 use super::error::prerelease_help;
-use super::{FilterError, meant};
 use crate::graph::Graph;
 use crate::near;
 use crate::version::Bounds;
 use crate::{Channel, Kept, Package};
+
+/// What came of a package.
+pub(super) struct Done {
+    pub(super) kept: Result<Kept, FilterError>,
+    /// What was asked for by a name that nothing has.
+    pub(super) absent: Vec<FilterError>,
+    pub(super) findings: Vec<Finding>,
+}
 
 pub(super) struct Work<'a> {
     package: &'a Package,
@@ -19,6 +27,8 @@ pub(super) struct Work<'a> {
     rules: Rules,
     kept: Kept,
     findings: Vec<Finding>,
+    /// What was asked for by a name that nothing has.
+    absent: Vec<FilterError>,
     /// Channels nobody named that have nothing to keep.
     emptied: Vec<&'a str>,
     /// Bundles that a range leaves out for being prereleases, and the range.
@@ -39,21 +49,31 @@ impl<'a> Work<'a> {
             rules,
             kept: Kept::default(),
             findings: Vec::new(),
+            absent: Vec::new(),
             emptied: Vec::new(),
             prereleases: BTreeMap::new(),
         }
     }
 
-    pub(super) fn run(mut self) -> Result<(Kept, Vec<Finding>), FilterError> {
+    pub(super) fn run(mut self) -> Done {
+        let kept = self.keep();
+        Done { kept: kept.map(|()| self.kept), absent: self.absent, findings: self.findings }
+    }
+
+    fn keep(&mut self) -> Result<(), FilterError> {
         self.refuse_unversioned()?;
-        self.listed_bundles()?;
-        let channels = self.channels()?;
+        self.listed_bundles();
+        let channels = self.channels();
+        if self.rules == Rules::Own && !self.absent.is_empty() {
+            // What follows would only repeat it.
+            return Ok(());
+        }
         self.kept.default_channel = self.default_channel(&channels)?;
         for channel in channels {
             self.channel(channel)?;
         }
         self.name_what_is_gone();
-        Ok((self.kept, self.findings))
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -72,31 +92,24 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn listed_bundles(&mut self) -> Result<(), FilterError> {
+    fn listed_bundles(&mut self) {
+        let all = &self.package.bundles;
         for bundle in &self.asked.bundles {
-            if self.package.bundles.contains_key(bundle) {
+            if all.contains_key(bundle) {
                 self.kept.bundles.insert(bundle.clone());
                 continue;
             }
-            let near = near::names(bundle, self.package.bundles.keys().map(String::as_str));
-            if self.rules == Rules::Own {
-                return Err(FilterError::NoBundle {
-                    package: self.name(),
-                    bundle: bundle.clone(),
-                    near,
-                });
-            }
-            let message = format!("package `{}` has no such bundle; {}", self.name(), meant(&near));
-            self.findings.push(Finding::warning("catalog-bundle-absent", bundle, message));
+            let near = near::names(bundle, all.keys().map(String::as_str));
+            let (package, bundle) = (self.name(), bundle.clone());
+            self.absent.push(FilterError::NoBundle { package, bundle, near });
         }
-        Ok(())
     }
 
     /// The channels that were asked for and are there.
-    fn channels(&mut self) -> Result<Vec<&'a Channel>, FilterError> {
+    fn channels(&mut self) -> Vec<&'a Channel> {
         let all = &self.package.channels;
         if self.asked.channels.is_empty() {
-            return Ok(all.values().collect());
+            return all.values().collect();
         }
         let mut found = Vec::new();
         for asked in &self.asked.channels {
@@ -106,31 +119,33 @@ impl<'a> Work<'a> {
             }
             let near = near::names(&asked.name, all.keys().map(String::as_str));
             let (package, channel) = (self.name(), asked.name.clone());
-            if self.rules == Rules::Own {
-                return Err(FilterError::NoChannel { package, channel, near });
-            }
-            let message = format!("package `{package}` has no such channel; {}", meant(&near));
-            self.findings.push(Finding::warning("catalog-channel-absent", channel, message));
+            self.absent.push(FilterError::NoChannel { package, channel, near });
         }
-        Ok(found)
+        found
     }
 
     fn default_channel(&self, channels: &[&Channel]) -> Result<String, FilterError> {
         let is_kept = |name: &str| channels.iter().any(|channel| channel.name == name);
         let kept = || channels.iter().map(|channel| channel.name.clone()).collect();
         let own = &self.package.default_channel;
+        let field = match self.rules {
+            Rules::Own => "default",
+            Rules::OcMirror => "defaultChannel",
+        };
         match self.new_default() {
             Some(asked) if is_kept(asked) => Ok(asked.to_owned()),
             Some(asked) => Err(FilterError::NoDefault {
                 package: self.name(),
                 channel: asked.to_owned(),
                 kept: kept(),
+                field,
             }),
             None if own.is_empty() || is_kept(own) => Ok(own.clone()),
             None => Err(FilterError::DefaultGone {
                 package: self.name(),
                 channel: own.clone(),
                 kept: kept(),
+                field,
             }),
         }
     }
@@ -162,10 +177,18 @@ impl<'a> Work<'a> {
         let own = self.asked.channels.iter().find(|asked| asked.name == channel.name);
         let own = own.filter(|own| own.from.is_some() || own.to.is_some());
         let (min, max) = own.map_or((&self.asked.from, &self.asked.to), |own| (&own.from, &own.to));
-        Bounds::new(min.as_deref(), max.as_deref()).map_err(|wrong| FilterError::Contradiction {
-            package: self.name(),
-            message: format!("`{wrong}` is not a version"),
-        })
+        let contradiction = |message| FilterError::Contradiction { package: self.name(), message };
+        let bounds = Bounds::new(min.as_deref(), max.as_deref()).map_err(|wrong| {
+            let message = "is not a version; write numbers alone, like `1.2` or `1.2.0`";
+            contradiction(format!("`{wrong}` {message}"))
+        })?;
+        match &bounds {
+            // oc-mirror finds nothing in it, and goes on.
+            Some(range) if range.is_empty() && self.rules == Rules::Own => {
+                Err(contradiction(format!("`{range}` ends before it begins")))
+            }
+            _ => Ok(bounds),
+        }
     }
 
     /// The bundles that a channel contributes, among them such as are no entries of it.

@@ -77,6 +77,7 @@ fn is_meant(err: &FilterError, words: &str) -> bool {
         FilterError::NoVersion { version, .. } => {
             words.contains(&format!("version {version} not found"))
         }
+        FilterError::Several(errors) => errors.iter().any(|err| is_meant(err, words)),
         _ => false,
     }
 }
@@ -271,7 +272,37 @@ fn what_is_not_there_is_an_error_with_what_is() {
     assert_eq!(
         error(PackageWish { channels: vec![channel("old")], ..none() }),
         "the filter takes out `stable`, the default channel of package `thing`; \
-         set the package's `defaultChannel` to one that is kept: `old`"
+         set the package's `default` to one that is kept: `old`"
+    );
+    let oc_mirror = |channels| {
+        run(&catalog, PackageWish { name: "thing".to_owned(), channels, ..none() }, Rules::OcMirror)
+    };
+    assert_eq!(
+        oc_mirror(vec![channel("old"), channel("stabel")]).unwrap_err(),
+        "package `thing` has no channel `stabel` (there is `stable`); the filter takes out `stable`, the default \
+         channel of package `thing` (set the package's `defaultChannel` to one that is kept: `old`)"
+    );
+    assert_eq!(
+        oc_mirror(vec![channel("stabel"), channel("stable")]).unwrap(),
+        "stable: 2.0.0-ea.1"
+    );
+    let selection = Selection {
+        packages: ["thinx", "other"]
+            .map(|name| PackageWish { name: name.to_owned(), ..none() })
+            .into(),
+        full: false,
+    };
+    assert_eq!(
+        filter(&catalog, &selection, Rules::Own).unwrap_err().to_string(),
+        "the catalog has no package `other`; the catalog has no package `thinx` (there is `thing`)"
+    );
+    assert_eq!(
+        error(PackageWish {
+            from: Some("1.2.0".to_owned()),
+            to: Some("1.0.0".to_owned()),
+            ..none()
+        }),
+        "the filter of package `thing` contradicts itself: `>=1.2.0 <=1.0.0` ends before it begins"
     );
     assert_eq!(
         error(PackageWish { from: Some("2.0.0".to_owned()), ..none() }),
@@ -303,7 +334,8 @@ fn what_is_not_there_is_an_error_with_what_is() {
     );
     assert_eq!(
         error(PackageWish { from: Some("latest".to_owned()), ..none() }),
-        "the filter of package `thing` contradicts itself: `latest` is not a version"
+        "the filter of package `thing` contradicts itself: `latest` is not a version; write \
+         numbers alone, like `1.2` or `1.2.0`"
     );
 }
 

@@ -37,7 +37,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     };
     let options =
         ResolveOptions { update: update(&stack, args.update)?, ..ResolveOptions::default() };
-    let (lock, resolved) = pin(&stack, &args.files.lock, &upstream, &options, false, app).await?;
+    let (lock, mut resolved) =
+        pin(&stack, &args.files.lock, &upstream, &options, false, app).await?;
+    resolved.in_file(&args.files.stack);
     if resolved.exit() != Exit::Success {
         return end(&Packed { resolved, fetched: None, bundle: None }, app);
     }

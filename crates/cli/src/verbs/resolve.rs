@@ -75,8 +75,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     }
     let update = update(&stack, args.update)?;
     let options = ResolveOptions { update, offline: args.offline, ..ResolveOptions::default() };
-    let (_, resolved) =
+    let (_, mut resolved) =
         pin(&stack, &args.files.lock, &upstream, &options, args.dry_run, app).await?;
+    resolved.in_file(&args.files.stack);
     app.print(&resolved)?;
     Ok(resolved.exit())
 }
@@ -93,7 +94,10 @@ pub(crate) async fn pin(
     let before = read_lock_if_there(lock)?;
     let resolution = resolve(stack, before.as_ref(), upstream, options, &app.ctx).await?;
     let failures = resolution.failures.iter();
-    let failures = failures.map(|failed| FailedItem::of(&failed.reference, &failed.error));
+    let failures = failures.map(|failed| FailedItem {
+        line: failed.error.line(),
+        ..FailedItem::of(&failed.reference, &failed.error)
+    });
     let resolved = Resolved::of(before.as_ref(), &resolution.lock, failures.collect(), dry_run);
     if !dry_run && resolved.is_changed {
         write_lock(lock, &resolution.lock)?;
@@ -212,6 +216,11 @@ impl Resolved {
             findings: after.findings.clone(),
             failures,
         }
+    }
+
+    /// Says which file the lines of the failures are of.
+    pub(crate) fn in_file(&mut self, stack: &Path) {
+        self.failures.iter_mut().for_each(|failed| failed.in_file(stack));
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -29,7 +29,12 @@ struct Case {
 
 /// An operator of a catalog: its package, its default channel, its versions in their order, and further properties of
 /// each of its bundles.
-fn operator(package: &str, channel: &str, versions: &[&str], properties: &str) -> String {
+pub(crate) fn operator(
+    package: &str,
+    channel: &str,
+    versions: &[&str],
+    properties: &str,
+) -> String {
     let mut text = format!(
         "---\nschema: olm.package\nname: {package}\ndefaultChannel: {channel}\n---\nschema: olm.channel\npackage: {package}\nname: {channel}\nentries:\n"
     );
@@ -69,7 +74,7 @@ fn subscription(package: &str, namespace: &str, spec: &str) -> String {
     )
 }
 
-fn subscribed(package: &str, spec: &str) -> String {
+pub(crate) fn subscribed(package: &str, spec: &str) -> String {
     subscription(package, "openshift-operators", spec)
 }
 
@@ -107,13 +112,8 @@ fn cases() -> Vec<Case> {
         subscribed("tempo-product", "channel: stable"),
         subscribed("opentelemetry-product", "channel: stable")
     );
+    let own_pack = "format: 1\nproduct: {olm: own-operator}\nsource: a page\nwhy: it looks once\nentries:\n- {versions: ['>=1.0.0'], companions: [{package: dep-operator, first: true}]}\n";
     let ai = |spec: &str| subscribed("rhods-operator", &format!("channel: stable, {spec}"));
-    let initialization = object(
-        "dscinitialization.opendatahub.io/v1",
-        "DSCInitialization",
-        "default",
-        "{monitoring: {managementState: Managed, traces: {}}}",
-    );
     let gateway = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: maas, annotations: {security.opendatahub.io/authorino-tls-bootstrap: 'true'}}\n";
     let authorino = object(
         "operator.authorino.kuadrant.io/v1beta1",
@@ -433,21 +433,31 @@ fn cases() -> Vec<Case> {
                 ("airlift.yaml", with_manifests("")),
                 (
                     "deploy/all.yaml",
-                    format!(
-                        "{}{tempo_and_otel}{initialization}",
-                        ai("startingCSV: rhods-operator.3.4.1")
-                    ),
+                    format!("{}{tempo_and_otel}", ai("startingCSV: rhods-operator.3.4.1")),
                 ),
             ],
             mended: vec![
                 ("airlift.yaml", with_manifests("")),
                 (
                     "deploy/all.yaml",
-                    format!(
-                        "{tempo_and_otel}{}{initialization}",
-                        ai("startingCSV: rhods-operator.3.4.1")
-                    ),
+                    format!("{tempo_and_otel}{}", ai("startingCSV: rhods-operator.3.4.1")),
                 ),
+            ],
+        },
+        Case {
+            fault: "12: the same of a product that only the stack's own knowledge speaks of, in two files",
+            code: "operator-too-early",
+            wrong: vec![
+                ("airlift.yaml", with_manifests("") + "knowledge: [./own.yaml]\n"),
+                ("own.yaml", own_pack.to_owned()),
+                ("deploy/1.yaml", subscribed("own-operator", "startingCSV: own-operator.v1.0.0")),
+                ("deploy/2.yaml", subscribed("dep-operator", "channel: stable")),
+            ],
+            mended: vec![
+                ("airlift.yaml", with_manifests("") + "knowledge: [./own.yaml]\n"),
+                ("own.yaml", own_pack.to_owned()),
+                ("deploy/1.yaml", subscribed("dep-operator", "channel: stable")),
+                ("deploy/2.yaml", subscribed("own-operator", "startingCSV: own-operator.v1.0.0")),
             ],
         },
         Case {
@@ -594,7 +604,7 @@ fn the_faults_of_the_guides_are_said_and_their_remedies_are_not() {
 }
 
 /// A registry with a catalog as Red Hat's is called.
-fn with_index(text: String) -> FakeRegistry {
+pub(crate) fn with_index(text: String) -> FakeRegistry {
     let registry = FakeRegistry::start();
     let file = samples::File::new("configs/all.yaml", text);
     let image = samples::Image {

@@ -10,6 +10,8 @@ mod local;
 mod near;
 mod oc_mirror;
 mod output;
+mod passwords;
 mod releases;
 mod signals;
+mod sources;
 mod world;

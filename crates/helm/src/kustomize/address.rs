@@ -1,5 +1,7 @@
 //! What kustomizations name elsewhere, by kustomize's own rules for addresses.
 
+use airlift_spec::password::has_password;
+
 /// Where something lies that a kustomization names on the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -45,9 +47,9 @@ impl Address {
     pub fn parse(address: &str) -> Result<Self, &'static str> {
         let bare = address.strip_prefix("git::").unwrap_or(address);
         let is_web = bare.starts_with("https://") || bare.starts_with("http://");
-        // For SSH a name alone is no secret. Git decodes what is written with `%`.
+        // For SSH a name alone is no secret. Git decodes what is written with `%`, and knows a form without a scheme.
         let is_secret = |user: &str| is_web || user.contains([':', '%']);
-        if user(bare).is_some_and(is_secret) {
+        if has_password(address) || user(bare).is_some_and(is_secret) {
             return Err("has a name or a password in it, which a lock must not hold");
         }
         if is_web && bare == address && !marks_a_repository(address) {
@@ -233,6 +235,7 @@ mod tests {
         for (address, why) in [
             ("https://user:secret@h.test/o/r.git", "password"),
             ("https://token@h.test/x.yaml", "password"),
+            ("https://user:sec/ret@h.test/x.yaml", "password"),
             ("git::https://user:secret@h.test/o/r?ref=v1", "password"),
             ("git::git::https://user:secret@h.test/o/r?ref=v1", "password"),
             ("ssh://user:secret@h.test/o/r", "password"),

@@ -14,7 +14,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn a_stream_is_read_document_by_document_with_their_lines() {
     let text = "\u{feff}# Source: a\na: 1\n---\n# only a comment\n---\nb: |\n  ---\n  c\n--- # why\nc: on\n...\n";
-    let expected = [(1, r#"{"a":1}"#), (5, r#"{"b":"---\nc\n"}"#), (9, r#"{"c":true}"#)];
+    let expected = [(2, r#"{"a":1}"#), (6, r#"{"b":"---\nc\n"}"#), (10, r#"{"c":true}"#)];
     assert_eq!(objects(text), expected.map(|(line, text)| (line, text.to_owned())));
 }
 
@@ -53,7 +53,7 @@ fn what_cannot_be_read_is_refused_with_its_line() {
         refused("a: 1\n---\nb: [1\n")
     );
     assert!(refused("{\"a\": 1}\n{\"b\": ").starts_with("line 2 is not JSON: "));
-    assert_eq!(refused("a: 1\n---\njust words\n"), "the document at line 2 is not an object");
+    assert_eq!(refused("a: 1\n---\njust words\n"), "the document at line 3 is not an object");
     assert_eq!(
         documents(b"a: \xff").unwrap_err().to_string(),
         "it is not text: byte 3 is not UTF-8"

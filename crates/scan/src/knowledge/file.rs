@@ -109,6 +109,17 @@ struct LateKindWire {
     after: String,
 }
 
+impl EntryWire {
+    fn has_facts(&self) -> bool {
+        self.images.values().any(|versions| !versions.is_empty())
+            || !self.dependencies.is_empty()
+            || !self.env_aliases.is_empty()
+            || !self.companions.is_empty()
+            || !self.late_kinds.is_empty()
+            || !self.unknown.is_empty()
+    }
+}
+
 impl Pack {
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, KnowledgeError> {
         let malformed = |reason| KnowledgeError::Malformed { pack: name.to_owned(), reason };
@@ -167,6 +178,13 @@ fn read(name: &str, wire: PackWire) -> Result<Pack, String> {
     let covers = wire.covers.iter().map(|text| on_line(text, version)).collect::<Result<_, _>>()?;
     let default = |own: &Option<String>, all: &Option<String>| own.clone().or_else(|| all.clone());
     let read = |entry: &EntryWire| {
+        if entry.versions.is_empty() || !entry.has_facts() {
+            return Err(
+                "the entry needs `versions`, and something that holds for them: `images`, \
+                        `dependencies`, `envAliases`, `companions`, `lateKinds`, or `unknown`"
+                    .to_owned(),
+            );
+        }
         let source = default(&entry.source, &wire.source);
         let why = default(&entry.why, &wire.why);
         let (Some(source), Some(why)) = (source, why) else {

@@ -84,10 +84,19 @@ fn a_pack_that_is_wrong_is_refused_with_its_name_and_reason() {
             .contains("line 5: `x` is no version")
     );
     assert!(
-        refused(&pack("{versions: ['1.0'], why: w}")).contains("line 3: the entry has no `source`")
+        refused(&pack("{versions: ['1.0'], why: w, unknown: [quay.io/a]}"))
+            .contains("line 3: the entry has no `source`")
     );
+    for nothing in [
+        "{versions: ['1']}",
+        "{versions: ['1'], images: {quay.io/a: []}}",
+        "{versions: [], unknown: [quay.io/a]}",
+    ] {
+        let said = refused(&pack(nothing));
+        assert!(said.contains("line 3: the entry needs `versions`, and something"), "{said}");
+    }
     assert!(
-        refused(&pack("{versions: [x], why: w, source: s}"))
+        refused(&pack("{versions: [x], why: w, source: s, unknown: [quay.io/a]}"))
             .contains("line 3: `x` bounds no versions")
     );
     assert!(
@@ -164,7 +173,7 @@ fn packs_are_read_from_a_file_or_a_folder_and_named_by_their_paths() {
 #[test]
 fn a_folder_that_is_not_there_is_said_by_name() {
     let message = Knowledge::read(Path::new("no/such/folder"), "x").unwrap_err().to_string();
-    assert_eq!(message, "the knowledge in no/such/folder could not be read");
+    assert_eq!(message, "there is no knowledge pack `x`");
 }
 
 #[test]

@@ -79,11 +79,22 @@ impl FromStr for Range {
     fn from_str(text: &str) -> Result<Self, String> {
         let bounds: Vec<_> = text.split_whitespace().map(bound).collect::<Result<_, _>>()?;
         if bounds.is_empty() {
-            Err("a range of versions is empty".to_owned())
-        } else {
-            Ok(Self(bounds))
+            return Err("a range of versions is empty".to_owned());
         }
+        if bounds.iter().any(|low| bounds.iter().any(|high| are_apart(low, high))) {
+            return Err(format!("no version is in the range `{text}`"));
+        }
+        Ok(Self(bounds))
     }
+}
+
+/// Whether nothing that is above `low` is below `high`.
+fn are_apart((low, from): &(Bound, Version), (high, to): &(Bound, Version)) -> bool {
+    let is_low = matches!(low, Bound::Exactly | Bound::AtLeast | Bound::Above);
+    let is_high = matches!(high, Bound::Exactly | Bound::AtMost | Bound::Below);
+    let is_open = *low == Bound::Above || *high == Bound::Below;
+    let order = from.0.cmp_precedence(&to.0);
+    is_low && is_high && (order.is_gt() || (is_open && order.is_eq()))
 }
 
 fn bound(text: &str) -> Result<(Bound, Version), String> {
@@ -127,6 +138,10 @@ mod tests {
         for text in [">=3.3.0 <3.5.0-0", "3.4.1", ">1.0.0 <=2.0.0"] {
             assert_eq!(text.parse::<Range>().unwrap().to_string(), text);
         }
-        assert!("".parse::<Range>().is_err() && ">=x".parse::<Range>().is_err());
+        for text in ["", ">=x", ">=3.0.0 <2.0.0", ">1.0.0 <=1.0.0", ">=1.0.0 <1.0.0", "1.0.0 2.0.0"]
+        {
+            assert!(text.parse::<Range>().is_err(), "{text}");
+        }
+        assert!(">=1.0.0 <=1.0.0".parse::<Range>().is_ok());
     }
 }

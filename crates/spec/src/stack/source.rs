@@ -13,7 +13,9 @@ use super::finder::{
     ManifestsSource, PackageWish, Place, Product, RELEASE_ARCHITECTURES, ReleaseChannel,
     ReleaseSource, Releases, Rules, Selection, Switches,
 };
-use super::{ImageSource, Origin, PlatformsWire, StackError, line, origin, platforms};
+use super::{
+    ImageSource, Origin, PlatformsWire, StackError, line, origin, platforms, refuse_password,
+};
 use crate::lock::Because;
 use crate::reference::{Reference, is_tag};
 
@@ -69,6 +71,7 @@ impl SourceWire {
     /// `at` is the line of the entry.
     pub(super) fn read(self, at: u64) -> Result<Source, StackError> {
         self.refuse_unsupported()?;
+        self.refuse_passwords()?;
         let kinds = [
             ("image", self.image.clone()),
             ("catalog", self.catalog.clone()),
@@ -92,6 +95,29 @@ impl SourceWire {
             "openshift" => self.release_source(value).map(Source::Finder),
             _ => self.manifests_source(value).map(Source::Finder),
         }
+    }
+
+    fn refuse_passwords(&self) -> Result<(), StackError> {
+        let one = [
+            ("image", &self.image),
+            ("catalog", &self.catalog),
+            ("chart", &self.chart),
+            ("manifests", &self.manifests),
+            ("openshift", &self.openshift),
+            (AS, &self.named),
+            ("repository", &self.repository),
+        ];
+        for (field, text) in one.into_iter().filter_map(|(field, it)| Some((field, it.as_ref()?))) {
+            refuse_password(field, line(text), &text.value)?;
+        }
+        if let Some(list) = &self.values {
+            list.value.iter().try_for_each(|it| refuse_password("values", line(list), it))?;
+        }
+        if let Some(list) = &self.variants {
+            let mut files = list.value.iter().flatten();
+            files.try_for_each(|it| refuse_password("variants", line(list), it))?;
+        }
+        Ok(())
     }
 
     /// The kinds of source that the format knows and this version does not.

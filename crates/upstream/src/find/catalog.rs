@@ -10,7 +10,7 @@ use airlift_catalog::{
 };
 use airlift_scan::knowledge::{Knowledge, Product, Version};
 use airlift_spec::lock::{Artifact, Because, Evidence, Kind};
-use airlift_spec::stack::{CatalogSource, Dependencies, Finder, Place, Rules, Stack};
+use airlift_spec::stack::{CatalogSource, Dependencies, Finder, PackageWish, Place, Rules, Stack};
 use airlift_spec::{Ctx, Explain as _, Finding, Platforms, Reference, error};
 use futures::StreamExt as _;
 
@@ -32,11 +32,14 @@ pub(super) async fn find(
 ) -> Vec<Result<Discovery, UpstreamError>> {
     let open = |&(wanted, finder)| Work::open(wanted, finder, stack, upstream, ctx);
     let mut works = futures::future::join_all(finders.iter().map(open)).await;
-    for at in 0..works.len() {
-        if let Err(UpstreamError::Filter(FilterError::NoPackage { package, .. })) = &works[at]
-            && let Some(whose) = elsewhere(package, &works, knowledge).await
-        {
-            works[at] = Err(UpstreamError::Elsewhere { package: package.clone(), whose });
+    let others = works.iter().filter_map(|work| work.as_ref().ok());
+    let others: Vec<_> = others.map(|it| (it.finder.written.clone(), it.opened.clone())).collect();
+    for work in &mut works {
+        let Err(UpstreamError::Filter(err)) = work else { continue };
+        for absent in err.each_mut() {
+            if let FilterError::NoPackage { package, elsewhere, .. } = absent {
+                *elsewhere = whose(package, &others, knowledge).await;
+            }
         }
     }
     for mode in [Dependencies::Include, Dependencies::Report] {
@@ -56,16 +59,16 @@ pub(super) async fn find(
 }
 
 /// The catalog that has a package: one of the stack's, or the one that usually has it.
-async fn elsewhere(
+async fn whose(
     package: &str,
-    works: &[Result<Work<'_>, UpstreamError>],
+    others: &[(String, Opened)],
     knowledge: &Knowledge,
 ) -> Option<String> {
-    for work in works.iter().filter_map(|work| work.as_ref().ok()) {
-        let (opened, name) = (work.opened.clone(), package.to_owned());
+    for (written, opened) in others {
+        let (opened, name) = (opened.clone(), package.to_owned());
         let read = blocking(move || opened.read(&Wanted::packages([name]))).await;
         if read.is_ok_and(|catalog| catalog.packages.contains_key(package)) {
-            return Some(format!("`{}` of this stack", work.finder.written));
+            return Some(format!("`{written}` of this stack"));
         }
     }
     Some(format!("the catalog of `{}`", knowledge.catalog_of(package)?))
@@ -95,7 +98,15 @@ impl<'a> Work<'a> {
         let (place, selection) = (opened.clone(), wanted.selection.clone());
         let rules = wanted.rules;
         let read = move || {
-            let catalog = place.read(&catalogs::wanted(&selection))?;
+            let mut catalog = place.read(&catalogs::wanted(&selection))?;
+            let is_there = |asked: &PackageWish| catalog.packages.contains_key(&asked.name);
+            if !selection.packages.iter().all(is_there) {
+                // What is absent is told with the names that are like it.
+                let outline = place.read(&Wanted::Outline)?.packages;
+                for (name, package) in outline {
+                    catalog.packages.entry(name).or_insert(package);
+                }
+            }
             let filtered = filter(&catalog, &selection, rules);
             Ok((catalog, filtered.map_err(UpstreamError::Filter)?))
         };

@@ -16,6 +16,7 @@ use airlift_spec::{Ctx, Finding, Reference};
 use super::{Discovery, known};
 use crate::charts::{Charts, kept};
 use crate::lint::{Author, Seen};
+use crate::local::open_regular;
 use crate::made;
 use crate::resolve::Upstream;
 use crate::want::Want;
@@ -30,6 +31,9 @@ pub(super) async fn find(
     charts: Charts<'_>,
 ) -> Result<Discovery, UpstreamError> {
     let Charts { upstream, ctx, .. } = charts;
+    let values = wanted.values.iter().chain(wanted.variants.iter().flatten());
+    let values: Vec<PathBuf> = values.map(|name| upstream.base.join(name)).collect();
+    blocking(move || values.iter().try_for_each(|path| open_regular(path).map(drop))).await?;
     let got = charts.get(&wanted.place, wanted.version.as_deref()).await?;
     let chart = got.chart;
     let (name, version) = (chart.metadata.name.clone(), chart.metadata.version.clone());

@@ -1,6 +1,6 @@
 //! What knowledge packs say of products that are installed beside each other.
 
-use airlift_scan::knowledge::{Advice, Companion, Knowledge, LateKind, Product, Version};
+use airlift_scan::knowledge::{Advice, Companion, LateKind, Product, Version};
 use airlift_spec::Finding;
 use airlift_spec::lock::KeptPackage;
 
@@ -13,7 +13,7 @@ pub(super) fn lint(all: &Configuration<'_>, findings: &mut Vec<Finding>) {
         let package = subscription.text("/spec/name");
         let Some(version) = versions(subscription, all).into_iter().max() else { continue };
         let product = Product::Olm(package.to_owned());
-        let Advice { companions, late_kinds, .. } = Knowledge::embedded().about(&product, &version);
+        let Advice { companions, late_kinds, .. } = all.knowledge.about(&product, &version);
         let name = format!("{package} {version}");
         for companion in &companions {
             beside(subscription, companion, &name, all, findings);
@@ -60,7 +60,7 @@ fn beside(
 ) {
     let Companion { package, versions: wanted, first, origin } = companion;
     for other in all.of(OLM, "Subscription").filter(|it| it.text("/spec/name") == package) {
-        if *first && asks_for_traces(all) && is_before(subscription, other, all) {
+        if *first && is_before(subscription, other, all) {
             let message = format!(
                 "it is applied before {other}, which {name} needs to be there when it starts: {}; put that before \
                  it, and wait until its ClusterServiceVersion has succeeded ({})",
@@ -88,14 +88,6 @@ fn beside(
             findings.push(other.said(Finding::warning("operator-version", other, message)));
         }
     }
-}
-
-/// Whether the objects have the platform collect traces, which is what needs these operators.
-fn asks_for_traces(all: &Configuration<'_>) -> bool {
-    all.of("dscinitialization.opendatahub.io", "DSCInitialization").any(|it| {
-        it.text("/spec/monitoring/managementState") == "Managed"
-            && it.object.pointer("/spec/monitoring/traces").is_some_and(|traces| !traces.is_null())
-    })
 }
 
 /// An object of a kind that the product itself makes, beside the object that has it do so.

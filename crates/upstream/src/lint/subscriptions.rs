@@ -104,7 +104,9 @@ fn nowhere(
          another stack carries it"
     );
     let finding = Finding::info("subscription-package", subscription, message);
-    (!all.catalogs.is_empty() && !is_declared(source, all))
+    // Of a source that failed, its own error says more.
+    let is_wanted = all.wanted.iter().any(|catalog| is_at(index, catalog));
+    (!all.catalogs.is_empty() && !is_wanted && !is_declared(source, all))
         .then(|| finding.of(&subscription.source))
 }
 
@@ -148,14 +150,16 @@ fn catalog_of<'c, 'a>(source: &str, all: &'c Configuration<'a>) -> Option<&'c Ca
         (None, None, Some((_, path))) => path,
         (None, None, None) => return all.catalogs.iter().find(|it| it.source_name == source),
     };
-    // A mirror has the path of what it mirrors, perhaps below one of its own.
-    let is_it = |it: &&Carried<'_>| {
-        let at = it.reference.path();
-        path == at || path.ends_with(&format!("/{at}"))
-    };
-    let mut served = all.catalogs.iter().filter(is_it);
+    let mut served = all.catalogs.iter().filter(|it| is_at(path, it.reference));
     // Of two versions of one index, nothing says which it is.
     served.next().filter(|_| served.next().is_none())
+}
+
+/// Whether an image with this path is that catalog: a mirror has the path of what it mirrors, perhaps below one of its
+/// own.
+fn is_at(path: &str, catalog: &Reference) -> bool {
+    let at = catalog.path();
+    path == at || path.ends_with(&format!("/{at}"))
 }
 
 /// What is not kept of what it asks for: its channel, or its version.

@@ -29,7 +29,8 @@ fn seen(documents: &[&str]) -> Vec<Seen> {
 fn said_of(objects: &[Seen], artifacts: &[Artifact], brought: &[Brought]) -> Vec<Finding> {
     let stack = "version: 1\nname: demo\nsources: [{manifests: ./deploy}]\n";
     let stack = airlift_spec::stack::parse(stack).unwrap();
-    lint(&Sight { stack: &stack, artifacts, objects, brought, is_whole: true })
+    let knowledge = Knowledge::embedded();
+    lint(&Sight { stack: &stack, artifacts, objects, brought, knowledge, is_whole: true })
 }
 
 fn codes(documents: &[&str], artifacts: &[Artifact]) -> Vec<String> {
@@ -258,6 +259,7 @@ fn what_is_absent_proves_nothing_where_not_all_is_seen() {
     let stack = airlift_spec::stack::parse(stack).unwrap();
     let (artifacts, objects) = ([catalog("example.com/one:v1", "app")], seen(&[SUBSCRIPTION]));
     let sight = |is_whole| Sight {
+        knowledge: Knowledge::embedded(),
         stack: &stack,
         artifacts: &artifacts,
         objects: &objects,

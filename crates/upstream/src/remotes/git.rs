@@ -84,6 +84,9 @@ impl Explain for GitError {
         match self {
             Self::Absent => Some("install git and put it on the PATH".to_owned()),
             Self::TooLarge(_) => Some("keep a copy of the folder beside the stack".to_owned()),
+            Self::Refused(said) if said.contains("remote ref") => Some(
+                "name a branch, a tag, or a whole commit that it has, as in `?ref=main`".to_owned(),
+            ),
             Self::Tree(source) => source.help(),
             _ => None,
         }
