@@ -322,12 +322,13 @@ fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
     exit: 2
     ----- stdout -----
     + 127.0.0.1:[PORT]/team/app:v1  sha256:2b4fbfa236c2
-    error[unpinned] my.lab/a:1: it could not be pinned: line 4: `oci:nowhere` cannot be carried: failed to read `./nowhere/index.json`: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
+    error[unpinned] my.lab/a:1: it could not be pinned: line 4: `oci:nowhere` cannot be carried: `./nowhere/index.json` is not there
     error[unpinned] my.lab/b:1: it could not be pinned: line 6: `docker-archive:cut.tar` cannot be carried: `./cut.tar` is cut short
     FAILED      WHY
-    my.lab/a:1  line 4: `oci:nowhere` cannot be carried: failed to read `./nowhere/index.json`: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
-    my.lab/b:1  line 6: `docker-archive:cut.tar` cannot be carried: `./cut.tar` is cut short
+    my.lab/a:1  airlift.yaml: line 4: `oci:nowhere` cannot be carried: `./nowhere/index.json` is not there
+    my.lab/b:1  airlift.yaml: line 6: `docker-archive:cut.tar` cannot be carried: `./cut.tar` is cut short
     help: copy it again, or make it anew with `docker save`
+    help: correct the path; it starts from the folder that the stack lies in
     demo: 3 artifacts, 10.7 KiB at most, lock written
     ----- stderr -----
     ");
@@ -336,8 +337,8 @@ fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
     ----- stdout -----
     ----- stderr -----
     error: line 4: `oci:nowhere` cannot be carried
-      cause: failed to read `./nowhere/index.json`
-      cause: failed to query resolved metadata `./nowhere/index.json`: No such file or directory (os error 2)
+      cause: `./nowhere/index.json` is not there
+    help: correct the path; it starts from the folder that the stack lies in
     ");
     world.write("cut.tar", archive).unwrap();
     samples::image(5, &[100]).write_layout(&world.path().join("nowhere"), "1").unwrap();
