@@ -52,6 +52,13 @@ impl Address {
         if has_password(address) || user(bare).is_some_and(is_secret) {
             return Err("has a name or a password in it, which a lock must not hold");
         }
+        // What follows would move up into its place, a password with it.
+        let is_hostless = |(scheme, rest): (&str, &str)| {
+            scheme != "file" && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
+        };
+        if bare.split_once("://").is_some_and(is_hostless) {
+            return Err("does not name a host");
+        }
         if is_web && bare == address && !marks_a_repository(address) {
             return Ok(Address::File(address.to_owned()));
         }
@@ -241,6 +248,8 @@ mod tests {
             ("ssh://user:secret@h.test/o/r", "password"),
             ("ssh://user%3asecret@h.test/o/r", "password"),
             ("user:secret@h.test:o/r?ref=v1", "password"),
+            ("http:////h.test/o/r?ref=v1", "does not name a host"),
+            ("https://?h.test/o/r", "does not name a host"),
             ("o/r?ref=main", "no address"),
             ("https://h.test/o?ref=v1", "does not name"),
             ("https://h.test/o/r//a/../../..?ref=v1", "leads out"),
