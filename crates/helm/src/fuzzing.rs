@@ -89,7 +89,8 @@ pub fn kustomize_address(data: &[u8]) {
 /// Whether a colon stands before the `@` of an address.
 fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
+    // What stands behind these is no part of the host, whatever signs are in it.
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     host.split_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
