@@ -11,7 +11,12 @@ pub fn has_password(written: &str) -> bool {
     // `user:password@host/path` for an image; what stands behind the `@` of a digest has no slash.
     let is_local = written.starts_with("oci:") || written.starts_with("docker-archive:");
     let host = written.split_once('/').map_or("", |(host, _)| host);
-    !is_local && host.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    !is_local && host.rsplit_once('@').is_some_and(|(user, _)| holds_password(user))
+}
+
+/// Whether a name of a user, which by itself is no secret, has a password behind it. Git decodes what is written with `%`.
+fn holds_password(user: &str) -> bool {
+    user.contains([':', '%'])
 }
 
 /// `text` without the passwords of the addresses in it.
@@ -21,7 +26,9 @@ pub fn redacted(text: &str) -> String {
         clean.push_str(before);
         clean.push_str("://");
         rest = behind;
-        if let Some(secret) = user_info(before, behind) {
+        let ends = |c: char| c.is_whitespace() || "`\"'<>".contains(c);
+        let address = behind.split(ends).next().unwrap_or_default();
+        if let Some(secret) = user_info(before, address) {
             clean.push('…');
             rest = &behind[secret.len()..];
         }
@@ -30,16 +37,15 @@ pub fn redacted(text: &str) -> String {
     clean
 }
 
-/// What of an address stands between `://` and the `@` before its host; `before` ends in the scheme.
-fn user_info<'a>(before: &str, behind: &'a str) -> Option<&'a str> {
-    let ends = |c: char| c.is_whitespace() || "`\"'<>".contains(c);
-    let address = behind.split(ends).next().unwrap_or_default();
+/// What of an address stands between `://` and the `@` before its host; `before` ends in the scheme, `address` is what
+/// stands behind that, whatever signs are in it.
+fn user_info<'a>(before: &str, address: &'a str) -> Option<&'a str> {
     let host = address.split(['/', '?', '#']).next().unwrap_or_default();
     // A password with a slash in it looks like a port that is no number.
     let port = host.rsplit_once(':').map_or("", |(_, port)| port);
     let is_port = host.contains('@') || port.bytes().all(|it| it.is_ascii_digit() || it == b']');
     let (user, _) = if is_port { host } else { address }.rsplit_once('@')?;
-    let is_named = NAMED.iter().any(|scheme| before.ends_with(scheme)) && !user.contains(':');
+    let is_named = NAMED.iter().any(|scheme| before.ends_with(scheme)) && !holds_password(user);
     (!is_named).then_some(user)
 }
 
@@ -54,6 +60,8 @@ mod tests {
             "oci://u:secretpw@h.test/charts/a",
             "git::https://u:secretpw@h.test/o/r?ref=v1",
             "ssh://u:secretpw@h.test/o/r",
+            "ssh://u%3asecretpw@h.test/o/r",
+            "u%3asecretpw@h.test/o/r",
             "https://secretpw@h.test/o/r",
             "http://u:secretpw/x@h.test/a",
             "http://u:p@secretpw@h.test/a",

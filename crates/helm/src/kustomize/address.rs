@@ -47,9 +47,7 @@ impl Address {
     pub fn parse(address: &str) -> Result<Self, &'static str> {
         let bare = address.strip_prefix("git::").unwrap_or(address);
         let is_web = bare.starts_with("https://") || bare.starts_with("http://");
-        // For SSH a name alone is no secret. Git decodes what is written with `%`, and knows a form without a scheme.
-        let is_secret = |user: &str| is_web || user.contains([':', '%']);
-        if has_password(address) || user(bare).is_some_and(is_secret) {
+        if has_password(bare) {
             return Err("has a name or a password in it, which a lock must not hold");
         }
         // What follows would move up into its place, a password with it.
@@ -220,6 +218,7 @@ mod tests {
             ("gh:o/r/a", "https://github.com/o/r", "a", ""),
             ("git@github.com:o/r.git//a?ref=b", "git@github.com:o/r.git", "a", "b"),
             ("git@h.test:o/r/a", "git@h.test:o/r", "a", ""),
+            ("git::git@h.test:o/r?ref=v1", "git@h.test:o/r", "", "v1"),
             ("git@h.test/o/r/a", "git@h.test:o/r", "a", ""),
             ("ssh://git@h.test:22/o/r.git//a", "ssh://git@h.test:22/o/r.git", "a", ""),
             ("git::https://h.test/o/r/a", "https://h.test/o/r", "a", ""),
