@@ -243,13 +243,7 @@ impl Arguments {
         if self.since.as_ref().is_some_and(|since| !is_date(since)) {
             return Err(ArgumentError::Since);
         }
-        if !(1..=10).contains(&self.parallel_images) {
-            return Err(ArgumentError::ParallelImages);
-        }
-        if !(1..=10).contains(&self.parallel_layers) {
-            return Err(ArgumentError::ParallelLayers);
-        }
-        Ok(())
+        check_parallel(self.parallel_images, self.parallel_layers)
     }
 
     fn way_to_registry(&self) -> Result<Way, ArgumentError> {
@@ -319,6 +313,17 @@ impl DeleteArguments {
             Some(text) => registry(text),
         }
     }
+}
+
+/// How many images, and layers of each, may move at once.
+pub fn check_parallel(images: u32, layers: u32) -> Result<(), ArgumentError> {
+    if !(1..=10).contains(&images) {
+        return Err(ArgumentError::ParallelImages);
+    }
+    if !(1..=10).contains(&layers) {
+        return Err(ArgumentError::ParallelLayers);
+    }
+    Ok(())
 }
 
 fn keyword(text: &str) -> Option<&'static str> {

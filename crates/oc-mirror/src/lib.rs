@@ -27,7 +27,7 @@ mod translate;
 mod workspace;
 mod yaml;
 
-pub use arguments::{ArgumentError, Arguments, DeleteArguments, Deletion, Way};
+pub use arguments::{ArgumentError, Arguments, DeleteArguments, Deletion, Way, check_parallel};
 pub use carried::Carried;
 pub use config::{
     API_VERSION, AdditionalImage, Channel, Chart, ChartRepository, ConfigError, Helm, ImageSet,

@@ -75,8 +75,9 @@ pub(crate) async fn all(
     let items = stack.finders.len() as u64;
     ctx.events.emit(Event::PhaseStarted { phase: "find", items, total_bytes: 0 });
     let digests = stack.finders();
-    // Where they cannot be read, releases are looked into, which says so.
-    let keys = Lookup { upstream, ctx }.keys().await.ok();
+    // Only releases are signed like that. Where the keys cannot be read, they are looked into, which says so.
+    let has_releases = stack.finders.iter().any(|it| matches!(it.kind, FinderKind::Release(_)));
+    let keys = if has_releases { Lookup { upstream, ctx }.keys().await.ok() } else { None };
     let remotes = Remotes::new(before, upstream, options, ctx);
     let indexes = Indexes::default();
     let run = Run {
@@ -266,7 +267,8 @@ impl Run<'_> {
         let is_built =
             paths(finder).iter().any(|path| is_kustomization(&self.upstream.base.join(path)));
         // What was taken without a signature once is not taken so for ever.
-        let is_trusted = self.upstream.releases.trust_without_signature
+        let is_trusted = !matches!(finder.kind, FinderKind::Release(_))
+            || self.upstream.releases.trust_without_signature
             || self
                 .keys
                 .as_ref()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use airlift_bundle::Sources;
 use airlift_oc_mirror::{
     Arguments, Carried, ConfigError, Copy, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
-    Routes, Signature, Translation, Way, cluster_resources,
+    Routes, Signature, Way, cluster_resources,
 };
 use airlift_registry::client::Client;
 use airlift_spec::lock::Artifact;
@@ -189,7 +189,7 @@ pub(crate) fn as_stack(text: &str) -> Option<Result<Stack, Failure>> {
 
 /// The stack that a set is without asking anybody.
 fn stack_alone(set: &ImageSet) -> Result<Stack, Failure> {
-    let translation = translated(set)?;
+    let translation = set.translate(NAME)?;
     match translation.whole_repositories.first() {
         None => Ok(translation.stack),
         Some(repository) => Err(CliError::Refused {
@@ -201,11 +201,6 @@ fn stack_alone(set: &ImageSet) -> Result<Stack, Failure> {
         }
         .into()),
     }
-}
-
-/// What a set is in our words.
-fn translated(set: &ImageSet) -> Result<Translation, Failure> {
-    Ok(set.translate(NAME)?)
 }
 
 struct Run<'a> {
@@ -267,8 +262,9 @@ impl Run<'_> {
         if self.way.mode == Mode::MirrorToMirror {
             let here = without(&pinned, |it| is_absent.contains(&it.reference.to_string()));
             let source = Source::Store(upstream.store.root().to_owned());
-            let sources = self.open(source).await?.with_locks(vec![here]);
-            return self.load(&sources, &copies, done).await;
+            let client = self.far_client()?;
+            let sources = SourceArgs::of(source).open(&client, self.app).await?;
+            return self.load(&sources.with_locks(vec![here]), client, &copies, done).await;
         }
         done.is_withheld = done.has_failed();
         if !done.is_withheld {
@@ -281,7 +277,8 @@ impl Run<'_> {
 
     /// The far side: what was carried over goes into the registry.
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
-        let sources = self.open(Source::Volumes(self.way.root.clone())).await?;
+        let (source, client) = (Source::Volumes(self.way.root.clone()), self.far_client()?);
+        let sources = SourceArgs::of(source).open(&client, self.app).await?;
         let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
         let sources = sources.with_locks(locks);
         let items: BTreeSet<Item> =
@@ -292,7 +289,7 @@ impl Run<'_> {
         let mut done = Done::new(&copies, findings);
         done.add_lacking(lacking);
         if !self.args.is_dry() {
-            return self.load(&sources, &copies, done).await;
+            return self.load(&sources, client, &copies, done).await;
         }
         let children = if self.args.dry_run_manifest_lists {
             plans::children_of(sources.locks(), &copies)
@@ -304,13 +301,10 @@ impl Run<'_> {
         self.end(done)
     }
 
-    async fn open(&self, source: Source) -> Result<Sources, Failure> {
-        SourceArgs::of(source).open(&self.far_client()?, self.app).await
-    }
-
     async fn load(
         &self,
         sources: &Sources,
+        client: Client,
         copies: &[Copy],
         mut done: Done,
     ) -> Result<Exit, Failure> {
@@ -319,7 +313,7 @@ impl Run<'_> {
         let nested = self.args.common.nested_paths();
         let mut loading = Loading::of_image_set(self.far()?, nested, request, transfer);
         loading.single_platform_tags = self.args.single_platform_tags;
-        let loaded = load(&loading, sources, self.far_client()?, self.app).await?;
+        let loaded = load(&loading, sources, client, self.app).await?;
         done.add_load(loaded, sources.locks());
         done.findings.extend(self.write_resources(copies, sources.locks())?);
         self.end(done)

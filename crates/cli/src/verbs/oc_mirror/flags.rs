@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use airlift_oc_mirror::ArgumentError;
+use airlift_oc_mirror::check_parallel;
 use airlift_spec::{Failure, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,8 +22,6 @@ use crate::error::CliError;
 /// Images, and layers of each, that oc-mirror moves at once where nothing is said.
 const IMAGES: u32 = 4;
 const LAYERS: u32 = 5;
-/// How many it takes of each.
-const AT_ONCE: std::ops::RangeInclusive<u32> = 1..=10;
 
 /// What happens in place of a policy about signatures.
 pub(super) const NO_POLICY: &str = "digests and bundles are checked, and no signatures of images";
@@ -212,12 +210,7 @@ impl Common {
         if self.v1 {
             return Err(CliError::usage("version 1 of oc-mirror is gone; use `--v2`").into());
         }
-        if !AT_ONCE.contains(&self.images()) {
-            return Err(ArgumentError::ParallelImages.into());
-        }
-        if !AT_ONCE.contains(&self.layers()) {
-            return Err(ArgumentError::ParallelLayers.into());
-        }
+        check_parallel(self.images(), self.layers())?;
         let idle = [
             (
                 "--registries.d",

@@ -8,8 +8,8 @@ use airlift_upstream::chart_index;
 use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::Upstream;
 
+use super::NAME;
 use super::flags::Common;
-use super::translated;
 use crate::app::{App, Side};
 use crate::error::CliError;
 use crate::output::counted;
@@ -55,7 +55,7 @@ impl Set<'_> {
 
     /// The stack that the set is, with every chart of the repositories of which all are wanted.
     pub(super) async fn stack(&self, upstream: &Upstream) -> Result<Stack, Failure> {
-        let translation = translated(self.content)?;
+        let translation = self.content.translate(NAME)?;
         let mut stack = translation.stack;
         let mut versions = 0;
         for repository in &translation.whole_repositories {
