@@ -1,8 +1,5 @@
 //! What of a bundle a set asks for: the far side pushes that and no more.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use airlift_spec::lock::Artifact;
 use airlift_spec::stack::{Finder, ImageSource, excluded_by};
 use airlift_spec::{Finding, Lock, Reference};
 
@@ -48,7 +45,7 @@ struct Wish {
 
 impl Wish {
     fn part_of(&self, lock: &Lock, findings: &mut Vec<Finding>) -> Lock {
-        let found = self.found_in(lock);
+        let found = lock.brought_by(|key| self.is_key(key));
         let mut part = lock.clone();
         part.artifacts.retain_mut(|artifact| {
             let is_found = found.contains(&artifact.reference.to_string());
@@ -66,28 +63,6 @@ impl Wish {
             rule.is_none()
         });
         part
-    }
-
-    /// The names of artifacts that sources of the set have found, and of what these bring.
-    fn found_in(&self, lock: &Lock) -> BTreeSet<String> {
-        let mut children: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
-        for artifact in &lock.artifacts {
-            for because in &artifact.because {
-                children.entry(&because.from).or_default().push(artifact);
-            }
-        }
-        let mut found = BTreeSet::new();
-        let keys = children.keys().filter(|key| self.is_key(key)).map(|key| (*key).to_owned());
-        let mut open: Vec<String> = keys.collect();
-        while let Some(parent) = open.pop() {
-            for child in children.get(parent.as_str()).into_iter().flatten() {
-                let name = child.reference.to_string();
-                if found.insert(name.clone()) {
-                    open.push(name);
-                }
-            }
-        }
-        found
     }
 
     fn image(&self, reference: &Reference) -> Option<&ImageSource> {
@@ -135,7 +110,7 @@ impl Wish {
 mod tests {
     use super::*;
     use airlift_spec::Digest;
-    use airlift_spec::lock::{Because, Evidence, Kind as ArtifactKind};
+    use airlift_spec::lock::{Artifact, Because, Evidence, Kind as ArtifactKind};
 
     fn artifact(kind: ArtifactKind, name: &str, from: &[&str]) -> Artifact {
         let because = |from: &&str| Because {

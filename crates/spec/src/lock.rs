@@ -383,6 +383,28 @@ impl Lock {
             || because.from.parse().is_ok_and(|parent: Reference| artifacts.contains_key(&parent))
     }
 
+    /// The names of artifacts that are here because of a source with such a key, or of one of these artifacts.
+    pub fn brought_by(&self, is_source: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let mut children: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
+        for artifact in &self.artifacts {
+            for because in &artifact.because {
+                children.entry(&because.from).or_default().push(artifact);
+            }
+        }
+        let mut found = BTreeSet::new();
+        let keys = children.keys().filter(|key| is_source(key)).map(|key| (*key).to_owned());
+        let mut open: Vec<String> = keys.collect();
+        while let Some(parent) = open.pop() {
+            for child in children.get(parent.as_str()).into_iter().flatten() {
+                let name = child.reference.to_string();
+                if found.insert(name.clone()) {
+                    open.push(name);
+                }
+            }
+        }
+        found
+    }
+
     pub fn artifact(&self, reference: &Reference) -> Option<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.reference == *reference)
     }

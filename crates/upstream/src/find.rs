@@ -3,7 +3,7 @@
 //! What an earlier lock says of a source stands as long as neither the source nor a file that it names has changed,
 //! so a second run looks into nothing and asks nobody. A source that fails keeps what it found before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use airlift_helm::is_kustomization;
 use airlift_oc_mirror::Keyring;
@@ -285,7 +285,7 @@ impl Run<'_> {
     fn found_before(&self, finder: &Finder) -> Discovery {
         let key = finder.key();
         let Some(before) = self.before else { return Discovery::default() };
-        let known = descendants(before, &key);
+        let known = before.brought_by(|source| source == key);
         let from_here = |because: &Because| because.from == key || known.contains(&because.from);
         let wants = before
             .artifacts
@@ -357,24 +357,5 @@ fn is_elsewhere(finder: &Finder) -> bool {
         FinderKind::Manifests(manifests) => is_remote(&manifests.place),
         FinderKind::Chart(chart) => !matches!(chart.place, ChartPlace::Path(_)),
         FinderKind::Release(_) => true,
-    }
-}
-
-/// The artifacts of a lock that are there because of `key`, or of one of them.
-fn descendants(lock: &Lock, key: &str) -> BTreeSet<String> {
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    loop {
-        let is_new = |artifact: &&Artifact| {
-            let leads_here =
-                |because: &Because| because.from == key || known.contains(&because.from);
-            !known.contains(&artifact.reference.to_string())
-                && artifact.because.iter().any(leads_here)
-        };
-        let more: Vec<String> =
-            lock.artifacts.iter().filter(is_new).map(|it| it.reference.to_string()).collect();
-        if more.is_empty() {
-            return known;
-        }
-        known.extend(more);
     }
 }

@@ -102,6 +102,27 @@ fn every_lock_ever_written_still_reads_and_prints_as_it_was() {
 }
 
 #[test]
+fn what_a_source_brought_is_followed_however_deep_and_around() {
+    let artifact = |name: &str, from: &str| {
+        let because =
+            Because { from: from.to_owned(), path: String::new(), evidence: Evidence::Declared };
+        let plain = Artifact::new(Kind::Image, name.parse().unwrap());
+        Artifact { because: vec![because], ..plain }
+    };
+    let mut lock = Lock::new("demo");
+    lock.artifacts = vec![
+        artifact("a.io/one:1", "catalog: x"),
+        artifact("a.io/two:1", "a.io/one:1"),
+        artifact("a.io/three:1", "a.io/two:1"),
+        artifact("a.io/other:1", "catalog: y"),
+    ];
+    lock.artifacts[0].because.extend(artifact("a.io/z:1", "a.io/three:1").because);
+    let brought: Vec<String> = lock.brought_by(|key| key == "catalog: x").into_iter().collect();
+    assert_eq!(brought, ["a.io/one:1", "a.io/three:1", "a.io/two:1"]);
+    assert!(lock.brought_by(|_| false).is_empty());
+}
+
+#[test]
 fn what_is_no_commit_is_refused() {
     let text = include_str!("../../../../fixtures/lock/v1/remotes.lock");
     let hostile = text.replace("5b0c6d1a7d1f0e2b3c4d5e6f708192a3b4c5d6e7", "--upload-pack=x");
