@@ -31,6 +31,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "runc", program: "runc", version: "1.1.5" },
     Package { name: "minisign", program: "minisign", version: "0.11" },
     Package { name: "gnupg", program: "gpg", version: "2.2.40" },
+    Package { name: "git", program: "git", version: "1:2.39.5" },
     Package { name: "iproute2", program: "ip", version: "6.1.0" },
     Package { name: "nftables", program: "nft", version: "1.0.6" },
     Package { name: "curl", program: "curl", version: "7.88.1" },
