@@ -1,5 +1,6 @@
 //! From the arguments to the exit code: the runtime, signals, and what is said at the end.
 
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,7 +52,8 @@ fn is_for_peer() -> bool {
 
 fn run_verb(verb: Verb, global: Global, environment: Environment) -> u8 {
     let app = App::new(global, environment);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(line_threads(&verb)).enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => return end(&app, Err(CliError::Runtime { source }.into())),
     };
@@ -67,6 +69,13 @@ fn run_verb(verb: Verb, global: Global, environment: Environment) -> u8 {
     });
     runtime.shutdown_timeout(GRACE);
     end(&app, result)
+}
+
+/// How many threads wait for lines. What a client brings is hashed and written on other threads, and those who fetch,
+/// load, or check keep half of the cores busy with that; a server sends its bytes on these.
+fn line_threads(verb: &Verb) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if matches!(verb, Verb::Serve(_)) { cores } else { cores.div_ceil(2) }
 }
 
 /// Says what came of it, and returns the exit code.
