@@ -229,7 +229,7 @@ mod tests {
         "crates/registry/src/server/fuzzing.rs",
         "crates/bundle/src/fuzzing.rs",
         "crates/catalog/src/fuzzing.rs",
-        "crates/upstream/src/local/fuzzing.rs",
+        "crates/upstream/src/fuzzing.rs",
     ];
 
     #[test]

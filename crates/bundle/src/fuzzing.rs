@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path};
 
-use airlift_spec::{Digest, Reference};
+use airlift_spec::{Descriptor, Digest, Reference};
 
+use crate::load::attach::{entries, merge};
 use crate::receipt::Receipt;
 use crate::root::{
     CHUNK_BYTES, Member, Root, Sums, Table, is_bundle_name, max_sums_bytes, member_name,
@@ -139,9 +140,26 @@ pub fn receipt(data: &[u8]) {
     receipt.claims("mirror/quay.io/org/app", "1");
 }
 
+/// What stands under the fallback tag of a registry: what it lists stays, ours is added once.
+pub fn referrers_index(data: &[u8]) {
+    let ours =
+        [Descriptor::new("application/vnd.oci.image.manifest.v1+json", Digest::of(b"ours"), 4)];
+    let Ok(Some(merged)) = merge(Some(data), &ours) else { return };
+    let (before, after) = (entries(data), entries(&merged));
+    assert!(before.is_subset(&after) && after.contains(&ours[0].digest));
+    assert_eq!(after.len(), before.len() + 1);
+    let again = merge(Some(&merged), &ours).expect("what we write we read");
+    assert!(again.is_none(), "it is added twice");
+}
+
 #[cfg(test)]
 mod tests {
     use airlift_fuzzkit::check;
+
+    #[test]
+    fn any_bytes_are_an_index_that_keeps_what_it_lists_or_are_refused() {
+        check("referrers_index", super::referrers_index);
+    }
 
     #[test]
     fn any_bytes_are_a_root_that_is_written_the_same_again_or_are_refused() {

@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use crate::receipt::ReceiptError;
 
-mod attach;
+pub(crate) mod attach;
 mod blobs;
 mod draft;
 mod error;

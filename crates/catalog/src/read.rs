@@ -37,6 +37,12 @@ const MAX_FOLDERS: usize = 64;
 /// More readers at once only cost memory.
 const MAX_THREADS: usize = 4;
 
+/// Most bytes of text that is wanted of one catalog: all of the largest have a tenth of it.
+const MAX_WANTED: u64 = 512 * 1024 * 1024;
+
+/// Most files that one catalog has.
+const MAX_FILES: usize = 100_000;
+
 /// Which packages are asked for. Documents of no package are always read.
 #[derive(Debug, Clone)]
 pub enum Wanted {
@@ -77,15 +83,19 @@ pub enum ReadError {
     Document { file: String, line: u64, message: String },
     #[error("{file}: folders more than {MAX_FOLDERS} deep")]
     TooDeep { file: String },
+    #[error("{file}: with this file, the catalog has more than {most}")]
+    TooLarge { file: String, most: String },
 }
 
 impl Explain for ReadError {
     fn class(&self) -> Class {
         match self {
             // What somebody named cannot be read, which is no fault of the store.
-            Self::Io(_) | Self::File { .. } | Self::Document { .. } | Self::TooDeep { .. } => {
-                Class::Input
-            }
+            Self::Io(_)
+            | Self::File { .. }
+            | Self::Document { .. }
+            | Self::TooDeep { .. }
+            | Self::TooLarge { .. } => Class::Input,
         }
     }
 
@@ -110,15 +120,16 @@ pub fn documents(
     wanted: &Wanted,
     each: &mut dyn FnMut(Document) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    with_buffer(name, input, wanted, &mut Vec::new(), each)
+    with_buffer(name, input, wanted, &mut Vec::new(), &mut |document, _| each(document))
 }
 
+/// [`documents`] with a buffer that was used before; `each` is told how long a document's text is, too.
 fn with_buffer(
     name: &str,
     input: impl Read,
     wanted: &Wanted,
     buffer: &mut Vec<u8>,
-    each: &mut dyn FnMut(Document) -> Result<(), ReadError>,
+    each: &mut dyn FnMut(Document, u64) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let file: Arc<str> = name.into();
     let mut chunks = Chunks::new(input, std::mem::take(buffer));
@@ -127,7 +138,7 @@ fn with_buffer(
             continue;
         }
         if let Some(document) = document(&file, &raw)?.filter(|document| wanted.has(document)) {
-            each(document)?;
+            each(document, raw.bytes.len() as u64)?;
         }
     }
     *buffer = chunks.into_buffer();
@@ -204,11 +215,22 @@ pub struct Reader {
     files: BTreeMap<String, Result<Vec<Document>, ReadError>>,
     ignores: Ignores,
     buffer: Vec<u8>,
+    /// What may still be kept.
+    left: u64,
+    /// Of more files, not even the names.
+    too_many: Option<ReadError>,
 }
 
 impl Reader {
     pub fn new(wanted: Wanted) -> Self {
-        Self { wanted, files: BTreeMap::new(), ignores: Ignores::default(), buffer: Vec::new() }
+        Self {
+            wanted,
+            files: BTreeMap::new(),
+            ignores: Ignores::default(),
+            buffer: Vec::new(),
+            left: MAX_WANTED,
+            too_many: None,
+        }
     }
 
     /// Reads one file, named as it lies under the catalog's root. A file of a name that was read before replaces it,
@@ -229,12 +251,22 @@ impl Reader {
             self.ignores.set(folder, &text);
             return;
         }
-        let mut found = Vec::new();
-        let mut each = |document| {
+        if self.files.len() >= MAX_FILES {
+            let most = format!("{MAX_FILES} files");
+            self.too_many.get_or_insert(ReadError::TooLarge { file: name.to_owned(), most });
+            return;
+        }
+        let (mut found, mut left) = (Vec::new(), self.left);
+        let mut each = |document, bytes| {
+            left = left.checked_sub(bytes).ok_or_else(|| ReadError::TooLarge {
+                file: name.to_owned(),
+                most: format!("{} MiB that is wanted", MAX_WANTED >> 20),
+            })?;
             found.push(document);
             Ok(())
         };
         let read = with_buffer(name, input, &self.wanted, &mut self.buffer, &mut each);
+        self.left = left;
         self.files.insert(name.to_owned(), read.map(|()| found));
     }
 
@@ -251,6 +283,9 @@ impl Reader {
     ///
     /// The first file, by name, with something wrong in it; two documents that claim to be the same thing.
     pub fn finish(self) -> Result<Catalog, ReadError> {
+        if let Some(err) = self.too_many {
+            return Err(err);
+        }
         let mut documents = Vec::new();
         for (name, read) in self.files {
             if !self.ignores.has(&name) {
@@ -263,6 +298,7 @@ impl Reader {
     fn merge(&mut self, other: Self) {
         self.files.extend(other.files);
         self.ignores.merge(other.ignores);
+        self.too_many = self.too_many.take().or(other.too_many);
     }
 }
 
@@ -315,4 +351,40 @@ fn list(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKAGE: &str = "schema: olm.package\nname: thing\n";
+
+    #[test]
+    fn what_is_wanted_of_a_catalog_has_a_bound_and_what_is_not_costs_nothing() {
+        let read = |wanted, left| {
+            let mut reader = Reader { left, ..Reader::new(wanted) };
+            reader.file("a", PACKAGE.as_bytes());
+            reader.file("b", PACKAGE.as_bytes());
+            reader.finish().map_err(|err| err.to_string())
+        };
+        let bytes = PACKAGE.len() as u64;
+        let err = read(Wanted::All, 2 * bytes - 1).unwrap_err();
+        assert_eq!(err, "b: with this file, the catalog has more than 512 MiB that is wanted");
+        assert!(read(Wanted::packages(["other"]), bytes).unwrap().packages.is_empty());
+    }
+
+    #[test]
+    fn a_catalog_of_files_without_end_is_refused_even_where_they_are_ignored() {
+        let mut reader = Reader::new(Wanted::All);
+        reader.file(IGNORE_FILE, "*".as_bytes());
+        for at in 0..=MAX_FILES {
+            reader.file(&at.to_string(), io::empty());
+        }
+        assert_eq!(reader.files.len(), MAX_FILES);
+        let err = reader.finish().unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "100000: with this file, the catalog has more than 100000 files"
+        );
+    }
 }

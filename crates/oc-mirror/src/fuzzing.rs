@@ -2,10 +2,12 @@
 
 use std::path::Component;
 
+use airlift_spec::{Digest, Manifest};
+
 use crate::mapping::{Mode, Routes};
 use crate::{
     Filtered, Graph, Graphs, ImageName, ImageSet, Item, Keyring, Payload, ReleaseChannel,
-    Workspace, choose, filter_tag, mapping, read_delete_list,
+    Workspace, choose, filter_tag, graph_layer, mapping, on_graph_base, read_delete_list,
 };
 
 const REGISTRY: &str = "reg.example/ns";
@@ -83,12 +85,29 @@ pub fn release(data: &[u8]) {
 
 /// What signs a release, or a file of keys: nothing is signed by a key that has not signed it.
 pub fn release_signature(data: &[u8]) {
-    let release = airlift_spec::Digest::of(b"no signature is for this");
+    let release = Digest::of(b"no signature is for this");
     assert!(Keyring::red_hat().check(data, release).is_err());
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(keys) = Keyring::parse(text) {
         assert!(keys.fingerprints().all(|it| it.len() == 40), "{keys:?}");
         assert!(keys.fingerprints().count() <= data.len());
+    }
+}
+
+/// The data of the update graph, or the configuration of the image it is laid upon: nothing leads out of its folder.
+pub fn graph_data(data: &[u8]) {
+    if let Ok(layer) = graph_layer(data) {
+        assert_eq!(graph_layer(data).expect("it was read before"), layer);
+        let mut archive = tar::Archive::new(layer.as_slice());
+        for entry in archive.entries().expect("what we write we read") {
+            let path = entry.expect("what we write we read").path().expect("UTF-8").into_owned();
+            assert!(path.starts_with("var/lib/cincinnati-graph-data"), "{}", path.display());
+            assert!(!path.components().any(|part| part == Component::ParentDir));
+        }
+    }
+    if let Ok((config, manifest)) = on_graph_base(data, &[], b"layer") {
+        let manifest = Manifest::parse(&manifest, None).expect("what we write we read");
+        assert_eq!(manifest.blobs[0].digest, Digest::of(&config));
     }
 }
 
@@ -104,6 +123,11 @@ mod tests {
     #[test]
     fn any_signature_or_key_is_read_or_refused() {
         check("release_signature", super::release_signature);
+    }
+
+    #[test]
+    fn any_data_of_a_graph_stays_in_its_folder_or_is_refused() {
+        check("graph_data", super::graph_data);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! OLM catalogs, from wherever they are: a folder, or an image in a registry or a layout.
 //!
-//! Layers are untrusted: their members are only looked at, never written anywhere, so their names cannot lead
-//! anywhere; what they unpack to has a bound. They are unpacked in their order, so that a later layer replaces and
+//! Layers are untrusted, see [`crate::layer`]. They are unpacked in their order, so that a later layer replaces and
 //! takes out what an earlier one has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,10 +15,10 @@ use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::stack::{self, Place, Selection};
 use airlift_spec::{Ctx, Descriptor, Digest, Platforms, Reference};
 use airlift_store::Store;
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::layer::{Member, each_member};
 use crate::local::{LocalImage, read_error, wrong};
 use crate::origin::{Manifests, Origin, Read as Manifest};
 use crate::resolve::Upstream;
@@ -34,8 +33,8 @@ pub(crate) const ROOT_LABEL: &str = "operators.operatorframework.io.index.config
 /// Says in a bundle's image where its manifests lie.
 const MANIFESTS_LABEL: &str = "operators.operatorframework.io.bundle.manifests.v1";
 
-/// Most bytes that one layer unpacks to. An index image with its cache has a tenth of it.
-const MAX_LAYER_BYTES: u64 = 32 << 30;
+/// Most bytes that the manifests of a bundle have together. What is larger no cluster would take.
+const MAX_MANIFESTS_BYTES: u64 = 64 << 20;
 
 /// A catalog that can be read, any number of times.
 #[derive(Debug, Clone)]
@@ -246,14 +245,18 @@ impl Image {
     fn manifests(&self) -> Result<Vec<(String, Vec<u8>)>, UpstreamError> {
         let folder = self.labels.get(MANIFESTS_LABEL).map_or("manifests", String::as_str);
         let folder = folder.trim_matches('/');
-        let mut files = BTreeMap::new();
+        let (mut files, mut left) = (BTreeMap::new(), MAX_MANIFESTS_BYTES);
         self.each_member(|member| {
             let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
             let path = path.trim_start_matches("./").trim_matches('/');
             let Some(name) = below(path, folder) else { return Ok(()) };
             if member.header().entry_type().is_file() {
                 let mut text = Vec::new();
-                member.take(airlift_scan::MAX_BYTES as u64).read_to_end(&mut text)?;
+                member.take(left + 1).read_to_end(&mut text)?;
+                left = left.checked_sub(text.len() as u64).ok_or_else(|| {
+                    let limit = MAX_MANIFESTS_BYTES >> 20;
+                    io::Error::other(format!("its manifests have more than {limit} MiB"))
+                })?;
                 files.insert(name.to_owned(), text);
             }
             Ok(())
@@ -375,33 +378,8 @@ impl Opened {
     }
 }
 
-/// A member of a layer.
-pub(crate) type Member<'a> = tar::Entry<'a, Box<dyn Read>>;
-
-/// Unpacks a layer, and shows each of its files with its name.
-pub(crate) fn each_member(
-    layer: impl Read + 'static,
-    mut show: impl FnMut(&mut Member<'_>) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut layer = BufReader::with_capacity(1 << 20, layer);
-    let start = io::BufRead::fill_buf(&mut layer)?;
-    let unpacked: Box<dyn Read> = match start {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(layer)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            Box::new(ruzstd::decoding::StreamingDecoder::new(layer).map_err(io::Error::other)?)
-        }
-        _ => Box::new(layer),
-    };
-    let bounded: Box<dyn Read> = Box::new(unpacked.take(MAX_LAYER_BYTES));
-    let mut archive = tar::Archive::new(bounded);
-    for member in archive.entries()? {
-        show(&mut member?)?;
-    }
-    Ok(())
-}
-
 /// One member of a layer: a file of the catalog, or a whiteout that takes one out.
-fn look(member: &mut Member<'_>, root: &str, wanted: &Wanted, reader: &mut Reader) {
+pub(crate) fn look(member: &mut Member<'_>, root: &str, wanted: &Wanted, reader: &mut Reader) {
     const WHITEOUT: &str = ".wh.";
     const OPAQUE: &str = ".wh..wh..opq";
     let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
@@ -486,4 +464,31 @@ pub(crate) fn wanted(selection: &Selection) -> Wanted {
         return Wanted::All;
     }
     Wanted::packages(selection.packages.iter().map(|package| package.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_whose_manifests_have_no_end_is_refused() {
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        for name in ["a", "b", "c"] {
+            let half = io::repeat(b'#').take(MAX_MANIFESTS_BYTES / 2);
+            let mut header = tar::Header::new_gnu();
+            header.set_size(MAX_MANIFESTS_BYTES / 2);
+            tar.append_data(&mut header, format!("manifests/{name}.yaml"), half).unwrap();
+        }
+        let layer = tar.into_inner().unwrap().finish().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let digest = Digest::of(&layer);
+        store.put(digest, &layer).unwrap();
+        let name = "quay.io/a/bundle:v1".to_owned();
+        let (labels, layers) = (BTreeMap::new(), vec![digest]);
+        let bundle = Image { name, digest, labels, layers, store };
+        let err = airlift_spec::error::chain(&bundle.manifests().unwrap_err());
+        assert!(err.contains("its manifests have more than 64 MiB"), "{err}");
+    }
 }

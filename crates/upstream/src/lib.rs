@@ -13,6 +13,7 @@ mod charts;
 mod error;
 mod find;
 mod inputs;
+mod layer;
 mod lint;
 mod local;
 mod made;
@@ -22,7 +23,7 @@ mod want;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub use local::fuzzing;
+pub mod fuzzing;
 
 pub use catalogs::read_catalog;
 pub use charts::chart_index;

@@ -20,9 +20,7 @@ use serde::Deserialize;
 
 use crate::{UpstreamError, blocking};
 
-mod archive;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
+pub(crate) mod archive;
 
 /// Most bytes of an `index.json` or `manifest.json` that are read.
 const MAX_LIST_BYTES: u64 = 16 << 20;
@@ -196,7 +194,7 @@ impl LocalImage {
 }
 
 /// What the `index.json` of a layout lists.
-fn entries(path: &Path, text: &[u8]) -> Result<Vec<Descriptor>, UpstreamError> {
+pub(crate) fn entries(path: &Path, text: &[u8]) -> Result<Vec<Descriptor>, UpstreamError> {
     #[derive(Deserialize)]
     struct Index {
         manifests: Vec<Descriptor>,
@@ -207,7 +205,7 @@ fn entries(path: &Path, text: &[u8]) -> Result<Vec<Descriptor>, UpstreamError> {
 }
 
 /// The entry of a layout that is meant: the one of that name, or the only one that is an image.
-fn choose(
+pub(crate) fn choose(
     path: &Path,
     entries: &[Descriptor],
     name: Option<&str>,
@@ -232,7 +230,7 @@ fn choose(
     }
 }
 
-fn names(entries: &[Descriptor]) -> String {
+pub(crate) fn names(entries: &[Descriptor]) -> String {
     let names: Vec<&str> = entries.iter().filter_map(name_of).take(20).collect();
     if names.is_empty() {
         return "build a layout that holds one image".to_owned();

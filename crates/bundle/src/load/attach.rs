@@ -48,7 +48,7 @@ pub(super) async fn lacking(
 }
 
 /// The digests that an index lists.
-fn entries(index: &[u8]) -> BTreeSet<Digest> {
+pub(crate) fn entries(index: &[u8]) -> BTreeSet<Digest> {
     let index: Value = serde_json::from_slice(index).unwrap_or_default();
     let list = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
@@ -87,7 +87,7 @@ pub(super) async fn write(
 
 /// The index with `ours` added; none where it lists them all. Entries of others stay as they are, byte for byte
 /// where JSON allows.
-fn merge(
+pub(crate) fn merge(
     standing: Option<&[u8]>,
     ours: &[Descriptor],
 ) -> Result<Option<Vec<u8>>, airlift_spec::oci::ManifestError> {
@@ -95,7 +95,11 @@ fn merge(
         None => json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []}),
         Some(bytes) => {
             // What stands under this tag may be anything; only an index can be added to.
-            Manifest::parse(bytes, Some(media_type::OCI_INDEX))?;
+            let manifest = Manifest::parse(bytes, None)?;
+            if !manifest.is_index() {
+                let (inside, outside) = (manifest.media_type, media_type::OCI_INDEX.to_owned());
+                return Err(airlift_spec::oci::ManifestError::TypeConflict { inside, outside });
+            }
             serde_json::from_slice(bytes).map_err(airlift_spec::oci::ManifestError::Json)?
         }
     };

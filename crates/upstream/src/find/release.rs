@@ -19,7 +19,8 @@ use airlift_store::Store;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::Discovery;
-use crate::catalogs::{each_member, one_of};
+use crate::catalogs::one_of;
+use crate::layer::each_member;
 use crate::made;
 use crate::origin::{Manifests, Origin, Read};
 use crate::releases::Lookup;

@@ -23,10 +23,10 @@ const BLOCK_BYTES: u64 = 512;
 const AGAIN: &str = "copy it again, or make it anew with `docker save`";
 
 /// An archive, understood.
-pub(super) struct Found {
-    pub(super) root: Descriptor,
-    pub(super) manifest: Vec<u8>,
-    pub(super) places: BTreeMap<Digest, Place>,
+pub(crate) struct Found {
+    pub(crate) root: Descriptor,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) places: BTreeMap<Digest, Place>,
 }
 
 /// An image of the archive, as its `manifest.json` lists it.
@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path, reference: &Reference) -> Result<Found, Upstream
 }
 
 /// Reads an archive once: finds its members, hashes the ones that the image needs. `path` is for messages.
-pub(super) fn understand(
+pub(crate) fn understand(
     path: &Path,
     file: &mut (impl Read + Seek),
     reference: &Reference,
