@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_spec::lock::Stale;
 use airlift_spec::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use airlift_spec::{Class, Descriptor, Digest, Explain as _, Lock};
 use airlift_testkit::registry::{FakeOptions, Fault, On, Referrers};
@@ -173,6 +174,61 @@ async fn other_platforms_of_a_pinned_index_keep_its_pin() {
     assert_eq!(again.lock.artifacts[0].digest, Some(old.root.digest));
     assert_eq!(again.lock.artifacts[0].children.len(), 2);
     assert!(again.lock.artifacts[0].left_out.is_empty());
+}
+
+#[tokio::test]
+async fn a_pin_whose_new_platforms_cannot_be_looked_up_stays_with_those_it_had() {
+    let world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    world.registry.put("ai/app", "1", &samples::index(10, &platforms, 100));
+    let narrow = world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n");
+    let wide = world.stack(&[("ai/app", "1")], "platforms: all\n");
+    let lock = world.lock(&narrow).await;
+    world.registry.fail_always(On::manifests(), Fault::Status(404, vec![]));
+
+    let update = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
+    let offline = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let mut before = lock.clone();
+    for (options, failures) in [(ResolveOptions::default(), 1), (update, 1), (offline, 0)] {
+        let again = world.resolve_from(&wide, Some(&before), &options).await.unwrap();
+        assert_eq!(again.failures.len(), failures);
+        assert_eq!(again.lock.artifacts, lock.artifacts, "no platform that was not resolved");
+        assert_eq!(codes(&again.lock), ["platforms-stale", "sparse-index"]);
+        let stale = again.lock.satisfies(&wide, &again.lock.inputs).unwrap_err();
+        assert!(matches!(stale, Stale::Platforms { .. }), "{stale}");
+        before = again.lock;
+    }
+    let undone = world.resolve_from(&narrow, Some(&before), &ResolveOptions::default()).await;
+    assert_eq!(undone.unwrap().lock, lock, "it is what was asked for again");
+
+    world.registry.heal();
+    let options = ResolveOptions::default();
+    let after = world.resolve_from(&wide, Some(&before), &options).await.unwrap();
+    assert_eq!(after.lock.artifacts[0].digest, lock.artifacts[0].digest);
+    assert_eq!(after.lock.artifacts[0].children.len(), 2);
+    assert!(after.lock.findings.is_empty(), "{:?}", after.lock.findings);
+}
+
+#[tokio::test]
+async fn what_a_source_found_keeps_its_pin_while_its_new_platforms_cannot_be_looked_up() {
+    let world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    world.registry.put("ai/app", "1", &samples::index(10, &platforms, 100));
+    let pod = format!(
+        "kind: Pod\napiVersion: v1\nmetadata: {{name: a}}\nspec: {{containers: [{{image: \"{}/ai/app:1\"}}]}}\n",
+        world.registry.host()
+    );
+    fs_err::write(world.folder().join("pod.yaml"), pod).unwrap();
+    let sources = "sources: [{manifests: ./pod.yaml}]\n";
+    let stack = |platforms: &str| world.stack(&[], &format!("platforms: {platforms}\n{sources}"));
+    let lock = world.lock(&stack("[linux/amd64]")).await;
+    world.registry.fail_always(On::manifests(), Fault::Status(404, vec![]));
+
+    let wide = stack("all");
+    let options = ResolveOptions::default();
+    let again = world.resolve_from(&wide, Some(&lock), &options).await.unwrap();
+    assert_eq!(again.lock.artifacts, lock.artifacts);
+    assert!(again.lock.satisfies(&wide, &again.lock.inputs).is_err(), "it is not what is wanted");
 }
 
 #[tokio::test]
