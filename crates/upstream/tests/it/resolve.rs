@@ -43,6 +43,75 @@ async fn cosign_tags_are_found_whether_or_not_the_registry_lists_tags() {
     }
 }
 
+/// A registry with pages of two tags, and a repository with an image and `others` tags of another one.
+fn crowded(image: &Sample, others: usize) -> World {
+    let world = World::with(FakeOptions { page_size: Some(2), ..FakeOptions::default() });
+    world.registry.put("ai/app", "1", image);
+    let other = samples::image(9, &[10]);
+    for at in 0..others {
+        world.registry.put("ai/app", &format!("zz-{at:04}"), &other);
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_list_of_tags_is_read_only_as_long_as_that_is_cheaper_than_to_ask_for_each() {
+    // Tags in all, pages that are read, tags that are asked for by their name, that of the image apart: three.
+    let single = samples::image(2, &[1000]);
+    for (others, pages, asked) in [(0, 1, 0), (5, 3, 0), (6, 3, 3), (400, 3, 3)] {
+        let world = crowded(&single, others);
+        world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        let registry = &world.registry;
+        let transcript = registry.transcript();
+        assert_eq!(registry.count("GET", "/tags/list"), pages, "{others} others: {transcript}");
+        assert_eq!(registry.count("GET", "/manifests/sha256-"), asked, "{others}: {transcript}");
+    }
+    // More manifests are worth more pages; those of another image of the repository count.
+    let index = samples::index(3, &["linux/amd64", "linux/arm64"], 100);
+    for (others, pages, asked) in [(17, 9, 0), (18, 9, 9)] {
+        let world = crowded(&index, others);
+        world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        assert_eq!(world.registry.count("GET", "/tags/list"), pages, "{others} others");
+        assert_eq!(world.registry.count("GET", "/manifests/sha256-"), asked, "{others} others");
+    }
+    let world = crowded(&single, 9);
+    world.lock(&world.stack(&[("ai/app", "1"), ("ai/app", "zz-0001")], "")).await;
+    assert_eq!(world.registry.count("GET", "/tags/list"), 5, "{}", world.registry.transcript());
+}
+
+#[tokio::test]
+async fn cosign_tags_are_the_same_by_a_list_and_by_their_names() {
+    let signed = samples::cosigned(&samples::image(2, &[1000]));
+    let mut found = BTreeSet::new();
+    for (others, breaks_off) in [(0, false), (400, false), (4, true)] {
+        let world = crowded(&signed, others);
+        if breaks_off {
+            world.registry.fail_always(On::path("&last="), Fault::Status(403, vec![]));
+        }
+        let lock = world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        assert_eq!(lock.artifacts[0].referrers.len(), signed.tags.len());
+        found.insert(lock.to_text().replace(&world.registry.host(), "HOST"));
+    }
+    assert_eq!(found.len(), 1);
+}
+
+/// No tag is as long as that of a SHA-512 would be.
+#[tokio::test]
+async fn nobody_is_asked_for_a_tag_that_is_none() {
+    let image = samples::image(3, &[70]);
+    let bytes = &image.manifests[0].bytes;
+    let digest = Digest::with(airlift_spec::Algorithm::Sha512, bytes);
+    let mut image = image.clone();
+    image.manifests[0].digest = digest;
+    image.root.digest = digest;
+    let world = crowded(&image, 400);
+    let source = format!("sources: [{{image: \"{}/ai/app@{digest}\"}}]\n", world.registry.host());
+    let lock = world.lock(&world.stack(&[], &source)).await;
+    assert_eq!(lock.artifacts[0].digest, Some(digest));
+    assert_eq!(world.registry.count("GET", "/tags/list"), 3);
+    assert_eq!(world.registry.count("GET", "/manifests/sha512-"), 0);
+}
+
 #[tokio::test]
 async fn a_platform_subset_keeps_the_index_and_says_what_it_left_out() {
     let world = World::new();
