@@ -25,7 +25,7 @@ mod want;
 pub use local::fuzzing;
 
 pub use catalogs::read_catalog;
-pub use charts::chart_index;
+pub use charts::{Indexes, chart_index};
 pub use error::{ArtifactFailure, UpstreamError};
 pub use inputs::inputs;
 pub use remotes::GitError;

@@ -14,6 +14,7 @@ use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
 
+use crate::charts::Indexes;
 use crate::find::{self, Discovery, Everything};
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
@@ -37,6 +38,8 @@ pub struct Upstream {
     pub programs: OsString,
     /// Where releases are looked up.
     pub releases: ReleasePlaces,
+    /// What is known of chart repositories by now.
+    pub indexes: Indexes,
 }
 
 /// How [`resolve`] goes about it. The default moves no pin.

@@ -336,7 +336,8 @@ fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
     exit: 2
     ----- stdout -----
     ----- stderr -----
-    error: line 4: `oci:nowhere` cannot be carried
+    error: `airlift.yaml` cannot be used
+      cause: line 4: `oci:nowhere` cannot be carried
       cause: `./nowhere/index.json` is not there
     help: correct the path; it starts from the folder that the stack lies in
     ");
