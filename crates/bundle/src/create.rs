@@ -4,6 +4,8 @@
 //! followed by its sums. A volume is `.partial` until every byte of it was hashed, written and synced.
 //! **Crash.** A volume is finished if the store keeps its sums, and a file of its name has its size and opens with
 //! its marker. Finished volumes are kept by the next run; the one that was being written starts over.
+//! **Read-only stores.** A store that may not be written keeps no sums. Those on the first medium take their place, where
+//! we signed them: a medium is anybody's.
 //! **Split blobs.** Their digest shows only with the last part. If it is wrong then, the volumes with the earlier
 //! parts become `.partial` again. A run that goes on in the middle hashes the parts that lie on the media, not
 //! those in the store: what was written is what must be right.
@@ -75,6 +77,9 @@ pub struct Created {
     pub volumes: Vec<CreatedVolume>,
     /// Bytes of volumes written by this run.
     pub bytes_written: u64,
+    /// What there is to say of this run, and so is no part of the bundle.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,9 +147,10 @@ impl Prepared {
         let media: Vec<Medium> = media.iter().map(look).collect::<Result<_, _>>()?;
         let places = assign(root, &media)?;
         // The store first: from here on `gc` keeps what the bundle is made of.
-        let kept = keep::folder(store, digest);
-        let _kept_held = disk::hold([kept.as_path()])?;
-        let folders: Vec<&Path> = std::iter::once(kept.as_path())
+        let by_store = store.is_writable().then(|| keep::folder(store, digest));
+        let _kept_held = disk::hold(by_store.as_deref())?;
+        let kept = by_store.as_deref().unwrap_or(&media[0].folder);
+        let folders: Vec<&Path> = std::iter::once(kept)
             .chain(media.iter().map(|medium| medium.folder.as_path()))
             .collect();
         let signer = Signer { folders: &folders, keys, digest };
@@ -152,20 +158,33 @@ impl Prepared {
         for folder in &folders {
             disk::write_whole(&folder.join(root.table_file()), table_bytes)?;
         }
-        for (digest, bytes) in &self.named {
-            store.put(*digest, bytes)?;
+        if by_store.is_some() {
+            for (digest, bytes) in &self.named {
+                store.put(*digest, bytes)?;
+            }
         }
         let cutter = Cutter {
             store,
+            named: &self.named,
             root,
             digest: *digest,
             contents: Contents::new(&self.plan.table),
             running: BTreeMap::new(),
             follows_parts: true,
         };
-        let run = Run { cutter, kept: &kept, media: &media, places: &places, signer: &signer };
-        run.write(&carried, ctx)
+        let is_by_store = by_store.is_some();
+        let run =
+            Run { cutter, kept, is_by_store, media: &media, places: &places, signer: &signer };
+        let mut created = run.write(&carried, ctx)?;
+        created.findings.extend((!is_by_store).then(|| not_kept(&root.name)));
+        Ok(created)
     }
+}
+
+fn not_kept(name: &str) -> Finding {
+    let message = "the store may not be written, and keeps nothing of this bundle: to write a volume once more takes \
+                   `airlift bundle create` with the same lock, options and key";
+    Finding::warning("bundle-not-kept", name, message)
 }
 
 /// Writes files into every folder, each with its signatures.
@@ -192,12 +211,24 @@ impl Signer<'_> {
         }
         Ok(())
     }
+
+    /// Whether each key has signed just these bytes in `folder`, as we would.
+    fn has_signed(&self, folder: &Path, name: &str, bytes: &[u8]) -> bool {
+        signature_names(name, self.keys).all(|(name, key)| {
+            let text = key.sign(bytes, self.digest);
+            let found = disk::read_at_most(&folder.join(name), text.len() as u64);
+            found.is_ok_and(|found| found.as_deref() == Some(text.as_bytes()))
+        })
+    }
 }
 
 /// One run of writing.
 struct Run<'a> {
     cutter: Cutter<'a>,
+    /// Where the sums of finished volumes are kept.
     kept: &'a Path,
+    /// Whether that is in the store, which is believed.
+    is_by_store: bool,
     media: &'a [Medium],
     /// Where each volume from 00001 on goes.
     places: &'a [(u32, usize)],
@@ -232,6 +263,7 @@ impl Run<'_> {
             root: self.cutter.digest,
             bytes_written: fresh.map(|volume| volume.size).sum(),
             volumes,
+            findings: Vec::new(),
         })
     }
 
@@ -264,7 +296,7 @@ impl Run<'_> {
         let root = self.cutter.root;
         let file = medium.folder.join(root.volume_file(ordinal));
         let size = root.volumes[ordinal as usize];
-        let known = keep::sums(self.kept, root, &self.cutter.digest, ordinal)?;
+        let known = self.known(ordinal)?;
         let is_kept = medium.present.contains(&ordinal) && known.is_some();
         let sums = match known {
             Some(sums) if is_kept => {
@@ -276,6 +308,16 @@ impl Run<'_> {
         };
         self.signer.write(&root.sums_file(ordinal), &sums.to_bytes())?;
         Ok(CreatedVolume { ordinal, file, size, is_kept })
+    }
+
+    /// The sums of a volume that was finished once.
+    fn known(&self, ordinal: u32) -> Result<Option<Sums>, BundleError> {
+        let root = self.cutter.root;
+        let found = keep::sums(self.kept, root, &self.cutter.digest, ordinal)?;
+        let (kept, name) = (self.kept, root.sums_file(ordinal));
+        let is_ours =
+            |sums: &Sums| self.is_by_store || self.signer.has_signed(kept, &name, &sums.to_bytes());
+        Ok(found.filter(is_ours))
     }
 
     fn cut(
@@ -382,6 +424,7 @@ pub fn cut_again(
     }
     let mut cutter = Cutter {
         store,
+        named: &BTreeMap::new(),
         root: &kept.root,
         digest: kept.digest,
         contents: Contents::new(&kept.table),
@@ -392,7 +435,8 @@ pub fn cut_again(
     let volumes = ordinals.iter().map(again).collect::<Result<Vec<_>, _>>()?;
     let fresh = volumes.iter().filter(|volume| !volume.is_kept);
     let bytes_written = fresh.map(|volume| volume.size).sum();
-    Ok(Created { name: kept.root.name.clone(), root: *root, volumes, bytes_written })
+    let (name, findings) = (kept.root.name.clone(), Vec::new());
+    Ok(Created { name, root: *root, volumes, bytes_written, findings })
 }
 
 impl Kept {

@@ -46,6 +46,8 @@ impl<'a> Contents<'a> {
 /// What every volume of one bundle is written from.
 pub(crate) struct Cutter<'a> {
     pub(crate) store: &'a Store,
+    /// Members of volume 00000 that are in memory; the others are in the store.
+    pub(crate) named: &'a BTreeMap<Digest, Vec<u8>>,
     pub(crate) root: &'a Root,
     pub(crate) digest: Digest,
     pub(crate) contents: Contents<'a>,
@@ -55,7 +57,7 @@ pub(crate) struct Cutter<'a> {
     pub(crate) follows_parts: bool,
 }
 
-impl Cutter<'_> {
+impl<'a> Cutter<'a> {
     /// Writes volume `ordinal` to `partial`, durably; gives the sums of its chunks.
     ///
     /// # Errors
@@ -131,8 +133,7 @@ impl Cutter<'_> {
         part: usize,
     ) -> Result<(), Stop> {
         let digest = member.digest;
-        let blob = self.store.open_blob(&digest).map_err(BundleError::from)?;
-        let blob = blob.ok_or(BundleError::BlobMissing { digest })?;
+        let blob = self.open(&digest)?;
         let skipped: u64 = member.pieces[..part].iter().map(|piece| piece.length).sum();
         let fresh = (part == 0).then(|| Hasher::new(digest.algorithm()));
         let mut hasher = fresh.or_else(|| self.running.remove(&digest));
@@ -141,7 +142,7 @@ impl Cutter<'_> {
             let length = FRAME_BYTES.min(piece.length - done);
             let mut frame = vec![0; usize::try_from(length).unwrap_or_default()];
             let doing = || BundleError::disk(format!("failed to read {digest} from the store"));
-            let count = disk::read_full_at(&blob, &mut frame, skipped + done).map_err(doing())?;
+            let count = blob.read_full_at(&mut frame, skipped + done).map_err(doing())?;
             if count < frame.len() {
                 return Err(self.discard(digest).into());
             }
@@ -164,11 +165,41 @@ impl Cutter<'_> {
         }
     }
 
+    fn open(&self, digest: &Digest) -> Result<Bytes<'a>, BundleError> {
+        if let Some(bytes) = self.named.get(digest) {
+            return Ok(Bytes::InMemory(bytes));
+        }
+        let file = self.store.open_blob(digest)?;
+        file.map(Bytes::Stored).ok_or(BundleError::BlobMissing { digest: *digest })
+    }
+
     /// Takes a damaged blob out of the store, so that the next fetch brings it again.
     pub(crate) fn discard(&self, digest: Digest) -> BundleError {
         match self.store.discard(&digest) {
             Ok(()) => BundleError::BlobDamaged { digest },
             Err(err) => err.into(),
+        }
+    }
+}
+
+/// What a member is read from.
+enum Bytes<'a> {
+    InMemory(&'a [u8]),
+    Stored(fs::File),
+}
+
+impl Bytes<'_> {
+    /// Reads until `buffer` is full or the bytes end; says how much there was.
+    fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        match self {
+            Self::Stored(file) => disk::read_full_at(file, buffer, offset),
+            Self::InMemory(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let rest = &bytes[start..];
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
         }
     }
 }

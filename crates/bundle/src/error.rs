@@ -210,7 +210,8 @@ impl Explain for BundleError {
             }
             Self::Unpinned { .. } => "pin it with `airlift resolve`",
             Self::NotKept { .. } | Self::NeverFinished { .. } => {
-                "make the bundle again with `airlift bundle create` from its lock"
+                "make the bundle again with `airlift bundle create`, into an empty folder: from the same lock, with the \
+                 same options and key, it is the same"
             }
             Self::Damaged { .. } | Self::MemberDamaged { .. } => {
                 "run `airlift verify`, which says what to cut again"

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use airlift_spec::Explain;
 use airlift_spec::password::redacted;
+use airlift_upstream::{ArtifactFailure, UpstreamError};
 use serde::Serialize;
 
 use crate::output::Table;
@@ -46,30 +47,35 @@ impl FailureDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct FailedItem {
     pub(crate) item: String,
-    /// The line of the stack that led to it, which its message begins with.
-    #[serde(skip)]
-    pub(crate) line: Option<u64>,
     #[serde(flatten)]
     pub(crate) failure: FailureDocument,
 }
 
 impl FailedItem {
     pub(crate) fn of(item: impl Into<String>, failure: &dyn Explain) -> Self {
-        Self { item: item.into(), line: None, failure: FailureDocument::of(failure) }
+        Self { item: item.into(), failure: FailureDocument::of(failure) }
     }
 
-    /// Says which file the line is of.
-    pub(crate) fn in_file(&mut self, file: &Path) {
-        if self.line.is_some() {
-            self.failure.message = format!("{}: {}", file.display(), self.failure.message);
+    /// The same of what a stack names; a message that begins with a line says of which `file`.
+    pub(crate) fn of_source(item: impl Into<String>, error: &UpstreamError, file: &Path) -> Self {
+        let mut failed = Self::of(item, error);
+        if error.line().is_some() {
+            failed.failure.message = format!("{}: {}", file.display(), failed.failure.message);
         }
+        failed
     }
+}
+
+/// All that failed of the stack in `file`.
+pub(crate) fn failed_items(failures: &[ArtifactFailure], file: &Path) -> Vec<FailedItem> {
+    let item = |it: &ArtifactFailure| FailedItem::of_source(&it.reference, &it.error, file);
+    failures.iter().map(item).collect()
 }
 
 /// The table at the end: what failed and why, and each advice once. Nothing where nothing failed.
 pub(crate) fn failed_items_text(items: &[FailedItem]) -> Option<String> {
     let mut table = Table::new(&["failed", "why"]);
-    for FailedItem { item, failure, .. } in items {
+    for FailedItem { item, failure } in items {
         let why = [&failure.message].into_iter().chain(&failure.causes);
         table.row([item.clone(), why.cloned().collect::<Vec<_>>().join(": ")]);
     }

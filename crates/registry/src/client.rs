@@ -51,6 +51,7 @@ use url::Url;
 
 pub use counters::Counters;
 pub use error::ClientError;
+pub use listing::TagPages;
 pub use options::{ClientOptions, ProxyOptions, Tuning};
 
 use auth::HostAuth;
@@ -419,6 +420,19 @@ impl Client {
         self.shared
             .ask_places(repository, Purpose::ReadByTag, ctx, |shared, endpoint| {
                 Box::pin(shared.tags_at(endpoint, ctx))
+            })
+            .await
+    }
+
+    /// The same, for who may not want them all; none where it does not know the repository.
+    pub async fn tag_pages(
+        &self,
+        repository: &Repository,
+        ctx: &Ctx,
+    ) -> Result<Option<TagPages>, ClientError> {
+        self.shared
+            .ask_places(repository, Purpose::ReadByTag, ctx, |shared, endpoint| {
+                Box::pin(shared.tag_pages_at(endpoint, ctx))
             })
             .await
     }

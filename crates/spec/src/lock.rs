@@ -28,6 +28,9 @@ const NEEDS_KINDS: &str = "kinds";
 /// What it needs to know where some have other names in a mirror.
 const NEEDS_MIRROR_NAMES: &str = "mirror-names";
 
+/// The code of findings that say that an artifact has other platforms than it was asked for.
+pub const PLATFORMS_STALE: &str = "platforms-stale";
+
 /// A lock, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -352,6 +355,10 @@ impl Lock {
         if let Some(open) = self.artifacts.iter().find(|artifact| artifact.digest.is_none()) {
             return Err(Stale::Unpinned { reference: open.reference.to_string() });
         }
+        // What a source found may be wanted by several, for platforms that only `resolve` can join.
+        if let Some(other) = self.findings.iter().find(|it| it.code == PLATFORMS_STALE) {
+            return Err(Stale::Platforms { reference: other.object.clone() });
+        }
         if let Some(changed) = first_difference(&self.inputs, inputs) {
             return Err(Stale::Input { path: changed });
         }
@@ -508,6 +515,8 @@ pub enum Stale {
     Name { lock: String, stack: String },
     #[error("`{reference}` is not pinned")]
     Unpinned { reference: String },
+    #[error("the platforms of `{reference}` have changed, and could not be looked up since")]
+    Platforms { reference: String },
     #[error("`{path}` has changed since the lock was made")]
     Input { path: String },
     #[error("`{reference}` is in the stack but not in the lock")]

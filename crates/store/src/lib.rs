@@ -121,6 +121,11 @@ impl Store {
         &self.inner.root
     }
 
+    /// Whether we may write here: neither the file system nor the folder's owner forbids it.
+    pub fn is_writable(&self) -> bool {
+        rustix::fs::access(self.root(), rustix::fs::Access::WRITE_OK).is_ok()
+    }
+
     /// Whether the blob is here. One `stat`.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.size(digest).is_some()

@@ -41,13 +41,12 @@ pub(crate) struct Got {
 #[derive(Clone, Copy)]
 pub(crate) struct Charts<'a> {
     pub(crate) upstream: &'a Upstream,
-    pub(crate) indexes: &'a Indexes,
     pub(crate) ctx: &'a Ctx,
 }
 
 /// The indexes of repositories that were read, by their addresses: one repository has many charts.
-#[derive(Debug, Default)]
-pub(crate) struct Indexes(Mutex<BTreeMap<String, Arc<OnceCell<Bytes>>>>);
+#[derive(Debug, Clone, Default)]
+pub struct Indexes(Arc<Mutex<BTreeMap<String, Arc<OnceCell<Bytes>>>>>);
 
 impl Indexes {
     async fn read(
@@ -90,7 +89,7 @@ pub async fn chart_index(
         });
     }
     let index = index_of(url);
-    let text = file(&index, MAX_INDEX_BYTES, upstream, ctx).await?;
+    let text = upstream.indexes.read(&index, upstream, ctx).await?;
     let listings = blocking(move || Listing::all(&text, &index)).await;
     let versions = |listing: Listing| {
         let name = listing.name().to_owned();
@@ -138,7 +137,7 @@ impl Charts<'_> {
         version: Option<&str>,
     ) -> Result<Got, UpstreamError> {
         let (base, index) = (base_of(url), index_of(url));
-        let text = self.indexes.read(&index, self.upstream, self.ctx).await?;
+        let text = self.upstream.indexes.read(&index, self.upstream, self.ctx).await?;
         let (name, wanted) = (name.to_owned(), asked(version));
         let entry = blocking(move || {
             let listing = Listing::read(&text, &index, &name)?;

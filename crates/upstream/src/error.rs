@@ -194,7 +194,8 @@ impl UpstreamError {
     }
 
     /// This error with the place in the stack that led to it.
-    pub(crate) fn at(self, line: u64, written: &str) -> Self {
+    #[must_use]
+    pub fn at(self, line: u64, written: &str) -> Self {
         Self::Source { line, written: written.to_owned(), source: Box::new(self) }
     }
 

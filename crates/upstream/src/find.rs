@@ -15,7 +15,7 @@ use airlift_spec::stack::{
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, error};
 use futures::StreamExt as _;
 
-use crate::charts::{Charts, Indexes};
+use crate::charts::Charts;
 use crate::inputs::paths;
 use crate::lint::{CODES, Seen};
 use crate::made::is_made;
@@ -79,20 +79,8 @@ pub(crate) async fn all(
     let has_releases = stack.finders.iter().any(|it| matches!(it.kind, FinderKind::Release(_)));
     let keys = if has_releases { Lookup { upstream, ctx }.keys().await.ok() } else { None };
     let remotes = Remotes::new(before, upstream, options, ctx);
-    let indexes = Indexes::default();
-    let run = Run {
-        stack,
-        before,
-        inputs,
-        digests,
-        knowledge,
-        keys,
-        remotes,
-        indexes,
-        upstream,
-        options,
-        ctx,
-    };
+    let run =
+        Run { stack, before, inputs, digests, knowledge, keys, remotes, upstream, options, ctx };
     let run = &run;
     let (catalogs, others): (Vec<&Finder>, Vec<&Finder>) =
         stack.finders.iter().partition(|finder| matches!(finder.kind, FinderKind::Catalog(_)));
@@ -139,7 +127,6 @@ struct Run<'a> {
     /// Those whose signatures of releases count.
     keys: Option<Keyring>,
     remotes: Remotes,
-    indexes: Indexes,
     upstream: &'a Upstream,
     options: &'a ResolveOptions,
     ctx: &'a Ctx,
@@ -159,8 +146,7 @@ impl Run<'_> {
                 manifests::find(wanted, finder, stack, remotes, self.upstream, self.ctx).await
             }
             FinderKind::Chart(wanted) => {
-                let charts =
-                    Charts { upstream: self.upstream, indexes: &self.indexes, ctx: self.ctx };
+                let charts = Charts { upstream: self.upstream, ctx: self.ctx };
                 chart::find(wanted, finder, self.stack, &self.knowledge, charts).await
             }
             FinderKind::Release(wanted) => {

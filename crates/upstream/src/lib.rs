@@ -26,7 +26,7 @@ mod want;
 pub mod fuzzing;
 
 pub use catalogs::read_catalog;
-pub use charts::chart_index;
+pub use charts::{Indexes, chart_index};
 pub use error::{ArtifactFailure, UpstreamError};
 pub use inputs::inputs;
 pub use remotes::GitError;

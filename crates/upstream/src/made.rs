@@ -9,7 +9,7 @@ use airlift_spec::oci::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use airlift_spec::{Ctx, Descriptor, Digest};
 
 use crate::catalogs::{self, CATALOG, ROOT_LABEL};
-use crate::charts::{CHART, Charts, Indexes};
+use crate::charts::{CHART, Charts};
 use crate::resolve::Upstream;
 use crate::{UpstreamError, blocking};
 
@@ -117,7 +117,7 @@ pub(crate) async fn again(
     let again = match (from.strip_prefix(CHART), from.strip_prefix(CATALOG)) {
         _ if artifact.kind == Kind::Graph => graph::again(artifact, upstream, ctx).await?,
         (Some(place), _) => {
-            let made = Charts { upstream, indexes: &Indexes::default(), ctx }.again(place).await?;
+            let made = Charts { upstream, ctx }.again(place).await?;
             chart(&made, artifact.clone(), upstream).await?
         }
         (_, Some(place)) => {

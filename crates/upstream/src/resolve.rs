@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use airlift_registry::client::{Client, Repository};
 use airlift_scan::knowledge::Knowledge;
-use airlift_spec::lock::Artifact;
+use airlift_spec::lock::{Artifact, PLATFORMS_STALE};
 use airlift_spec::stack::EXCLUDED;
 use airlift_spec::{Ctx, Digest, Event, Finding, Lock, Reference, Stack, error};
 use airlift_store::Store;
 use futures::StreamExt as _;
 
+use crate::charts::Indexes;
 use crate::find::{self, Discovery, Everything};
 use crate::image::referrers::CosignTags;
 use crate::image::{self, Found, Wanted};
@@ -37,6 +38,8 @@ pub struct Upstream {
     pub programs: OsString,
     /// Where releases are looked up.
     pub releases: ReleasePlaces,
+    /// What is known of chart repositories by now.
+    pub indexes: Indexes,
 }
 
 /// How [`resolve`] goes about it. The default moves no pin.
@@ -232,6 +235,7 @@ impl Run<'_> {
                 // A registry that is down for an hour takes no pin away.
                 let found = self
                     .earlier(want)
+                    .or_else(|| self.for_other_platforms(want, &reason))
                     .unwrap_or_else(|| open(want, format!("it could not be pinned: {reason}")));
                 Ok(Answer { found, failure: Some(ArtifactFailure { reference: item, error: err }) })
             }
@@ -245,12 +249,9 @@ impl Run<'_> {
         }
         let keep = self.earlier_pin(want).filter(|_| !moves);
         if self.options.offline && want.written_origin().is_none() {
-            let what = if keep.is_some() {
-                "its platforms have changed"
-            } else {
-                "no earlier lock pins it"
-            };
-            return Ok(open(want, format!("{what}, and nobody was asked")));
+            let known = self.for_other_platforms(want, "nobody was asked");
+            let not_known = "no earlier lock pins it, and nobody was asked";
+            return Ok(known.unwrap_or_else(|| open(want, not_known.to_owned())));
         }
         let (origin, local_pin) = self.origin(want).await?;
         let wanted = Wanted {
@@ -286,17 +287,37 @@ impl Run<'_> {
     /// What the earlier lock has, if that is still what is asked for.
     fn earlier(&self, want: &Want) -> Option<Found> {
         let artifact = self.earlier_pin(want).filter(|artifact| still_answers(artifact, want))?;
+        Some(self.kept(artifact, want))
+    }
+
+    /// What the earlier lock has while its platforms cannot be chosen anew: no more than was resolved then, and said to
+    /// be another choice than the one that is asked for.
+    fn for_other_platforms(&self, want: &Want, why: &str) -> Option<Found> {
+        // What a local file is made of is known when it can be read, and of no use until then.
+        let artifact = self.earlier_pin(want).filter(|_| want.written_origin().is_none())?;
+        let mut found = self.kept(artifact, want);
+        let message = format!(
+            "its platforms have changed; those that it had before stay until they can be looked up: {why}"
+        );
+        found.findings.push(Finding::error("platforms-stale", &want.reference, message));
+        Some(found)
+    }
+
+    fn kept(&self, artifact: &Artifact, want: &Want) -> Found {
         let mut artifact = artifact.clone();
         want.label(&mut artifact);
         let findings = self.earlier_findings(&artifact.reference);
-        Some(Found { artifact, findings })
+        Found { artifact, findings }
     }
 
+    /// What was said of the artifact itself; what was said of the stack is said anew.
     fn earlier_findings(&self, reference: &Reference) -> Vec<Finding> {
         let name = reference.to_string();
+        let is_of_the_stack =
+            |finding: &Finding| [EXCLUDED, PLATFORMS_STALE].contains(&&*finding.code);
         let findings = self.before.into_iter().flat_map(|lock| &lock.findings);
         findings
-            .filter(|finding| finding.object == name && finding.code != EXCLUDED)
+            .filter(|finding| finding.object == name && !is_of_the_stack(finding))
             .cloned()
             .collect()
     }

@@ -173,7 +173,7 @@ fn requests(bench: &Bench, corpus: &Corpus) -> Result<Table> {
         count(&cold, "/referrers/") + fallback,
         images + 1,
     );
-    row("tags: one listing a repository", count(&cold, "/tags/list"), images);
+    row("tags: one page a repository, which is all of them", count(&cold, "/tags/list"), images);
     row("all, the first run", cold.len(), images + blobs.len() + images + 1 + images);
     row("all, the second run", again.len(), 0);
     Ok(Table { title: "Requests of airlift".to_owned(), rows: Vec::new(), notes: vec![text] })

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use airlift_spec::oci::total_bytes;
 use airlift_spec::{Failure, Finding, Lock};
 use airlift_store::{Store, StoreError};
+use airlift_upstream::Indexes;
 use airlift_upstream::fetch::{FetchOptions, FetchPlan, Fetched, fetch, plan};
 use airlift_upstream::resolve::Upstream;
 use serde::Serialize;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         base: folder_of(&args.lock),
         programs: app.environment.programs(),
         releases: app.environment.release_places(),
+        indexes: Indexes::default(),
     };
     let brought = bring(&lock, &upstream, &args.transfer, app).await?;
     app.print(&brought)?;

@@ -9,7 +9,7 @@ use airlift_oc_mirror::{
 };
 use airlift_registry::client::Client;
 use airlift_spec::lock::Artifact;
-use airlift_spec::{Failure, Finding, Lock, Stack};
+use airlift_spec::{Failure, Finding, Lock};
 use airlift_upstream::resolve::{ResolveOptions, Update, discover};
 use clap::Subcommand;
 use serde::Serialize;
@@ -17,10 +17,10 @@ use serde::Serialize;
 use super::bundle::create::{Making, create};
 use super::fetch::bring;
 use super::load::{Loading, load};
-use super::resolve::pin;
+use super::resolve::{Written, pin};
 use crate::app::{App, Exit, LOCK, Side, read_text};
 use crate::error::CliError;
-use crate::failure::{FailedItem, FailureDocument};
+use crate::failure::{FailureDocument, failed_items};
 use crate::files;
 use crate::output::Report;
 use crate::place::{RegistryPlace, Source};
@@ -163,9 +163,7 @@ fn read_set(path: &Path, purpose: Purpose) -> Result<ImageSet, Failure> {
     };
     let mut set = read().map_err(|err| in_file(err.into()))?;
     if set.purpose == purpose {
-        for warning in &mut set.warnings {
-            warning.message = format!("{}: {}", path.display(), warning.message);
-        }
+        say_file(&mut set.warnings, path);
         return Ok(set);
     }
     let (kind, verb) = match set.purpose {
@@ -181,26 +179,34 @@ fn read_set(path: &Path, purpose: Purpose) -> Result<ImageSet, Failure> {
     .into())
 }
 
-/// The stack that an image set is, where `text` is one.
-pub(crate) fn as_stack(text: &str) -> Option<Result<Stack, Failure>> {
+/// Says of which file the lines in warnings are.
+fn say_file(warnings: &mut [Finding], path: &Path) {
+    for warning in warnings {
+        warning.message = format!("{}: {}", path.display(), warning.message);
+    }
+}
+
+/// The stack that the image set in `file` is, where `text` is one.
+pub(crate) fn as_stack(text: &str, file: &Path) -> Option<Result<Written, Failure>> {
     let is_set = text.lines().any(|line| line.trim_end() == "kind: ImageSetConfiguration");
-    is_set.then(|| stack_alone(&ImageSet::parse(text)?))
+    is_set.then(|| stack_alone(ImageSet::parse(text)?, file))
 }
 
 /// The stack that a set is without asking anybody.
-fn stack_alone(set: &ImageSet) -> Result<Stack, Failure> {
+fn stack_alone(mut set: ImageSet, file: &Path) -> Result<Written, Failure> {
     let translation = set.translate(NAME)?;
-    match translation.whole_repositories.first() {
-        None => Ok(translation.stack),
-        Some(repository) => Err(CliError::Refused {
+    if let Some(repository) = translation.whole_repositories.first() {
+        return Err(CliError::Refused {
             message: format!(
                 "`{}` names no charts, so that only its index says which",
                 repository.name
             ),
             help: Some("list them under `charts:`, or use `airlift oc-mirror`".to_owned()),
         }
-        .into()),
+        .into());
     }
+    say_file(&mut set.warnings, file);
+    Ok(Written { stack: translation.stack, file: file.to_owned(), warnings: set.warnings })
 }
 
 struct Run<'a> {
@@ -214,13 +220,11 @@ struct Run<'a> {
 impl Run<'_> {
     async fn dry(&self) -> Result<Exit, Failure> {
         let upstream = self.set().upstream()?;
-        let stack = self.set().stack(&upstream).await?;
+        let (stack, lost) = self.set().stack(&upstream).await?;
         let found = discover(&stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
-        let failures = found.failures.iter();
-        let failures =
-            failures.map(|failed| FailedItem::of(&failed.reference, &failed.error)).collect();
         let (copies, mut done) = self.begun(&found.lock);
-        done.add_failures(failures, &found.lock);
+        done.add_failures(lost, &found.lock);
+        done.add_failures(failed_items(&found.failures, &self.config), &found.lock);
         let children = if self.args.dry_run_manifest_lists {
             plans::children_upstream(&copies, &upstream.client, self.app).await?
         } else {
@@ -240,11 +244,13 @@ impl Run<'_> {
     /// The near side: everything into the store, and from there onto the disk or into the registry.
     async fn bring(&self) -> Result<Exit, Failure> {
         let upstream = self.set().upstream()?;
-        let stack = self.set().stack(&upstream).await?;
+        let (stack, lost) = self.set().stack(&upstream).await?;
+        // What the set itself gives reason to say is said at the end.
+        let written = Written { stack, file: self.config.clone(), warnings: Vec::new() };
         // As the peer does, each run looks up anew where tags lead.
         let options = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
         let file = self.way.workspace.root().join(LOCK);
-        let (lock, resolved) = pin(&stack, &file, &upstream, &options, false, self.app).await?;
+        let (lock, resolved) = pin(&written, &file, &upstream, &options, false, self.app).await?;
         self.app.say(resolved.summary());
         let pinned = without(&lock, |artifact| artifact.digest.is_none());
         let fetched = bring(&pinned, &upstream, &self.args.common.transfer(), self.app).await?;
@@ -254,6 +260,7 @@ impl Run<'_> {
         done.findings.extend(fetched.findings);
         let is_absent: BTreeSet<String> =
             fetched.failures.iter().map(|failed| failed.item.clone()).collect();
+        done.add_failures(lost, &lock);
         done.add_failures(resolved.into_failures(), &lock);
         done.add_failures(fetched.failures, &lock);
         if !done.has_failed() {

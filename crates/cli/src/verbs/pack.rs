@@ -1,4 +1,5 @@
 use airlift_spec::{Failure, Reference};
+use airlift_upstream::Indexes;
 use airlift_upstream::resolve::{ResolveOptions, Upstream};
 use serde::Serialize;
 
@@ -27,19 +28,18 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     args.making.check()?;
-    let stack = read_stack(&args.files.stack)?;
+    let written = read_stack(&args.files.stack)?;
     let upstream = Upstream {
         client: app.connect(Side::Near, &args.transfer)?,
         store: app.create_store()?,
         base: folder_of(&args.files.stack),
         programs: app.environment.programs(),
         releases: app.environment.release_places(),
+        indexes: Indexes::default(),
     };
-    let options =
-        ResolveOptions { update: update(&stack, args.update)?, ..ResolveOptions::default() };
-    let (lock, mut resolved) =
-        pin(&stack, &args.files.lock, &upstream, &options, false, app).await?;
-    resolved.in_file(&args.files.stack);
+    let update = update(&written.stack, args.update)?;
+    let options = ResolveOptions { update, ..ResolveOptions::default() };
+    let (lock, resolved) = pin(&written, &args.files.lock, &upstream, &options, false, app).await?;
     if resolved.exit() != Exit::Success {
         return end(&Packed { resolved, fetched: None, bundle: None }, app);
     }

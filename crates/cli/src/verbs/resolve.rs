@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use airlift_spec::oci::total_bytes;
 use airlift_spec::{Digest, Failure, Finding, Lock, Reference, Stack, stack};
-use airlift_upstream::inputs;
 use airlift_upstream::resolve::{ResolveOptions, Update, Upstream, check_upstream, resolve};
+use airlift_upstream::{Indexes, UpstreamError, inputs};
 use serde::Serialize;
 
 use super::fetch::folder_of;
@@ -12,7 +12,7 @@ use crate::app::{App, Exit, LOCK, Side, read_file, read_lock, read_text};
 use crate::args::Transfer;
 use crate::changes::{Change, changes, changes_text};
 use crate::error::CliError;
-use crate::failure::{FailedItem, failed_items_text};
+use crate::failure::{FailedItem, failed_items, failed_items_text};
 use crate::files;
 use crate::output::{Report, counted, findings_text, joined};
 use crate::size::human;
@@ -58,10 +58,18 @@ pub(crate) struct Files {
     pub(crate) lock: PathBuf,
 }
 
+/// A stack that was read.
+pub(crate) struct Written {
+    pub(crate) stack: Stack,
+    pub(crate) file: PathBuf,
+    /// What there is to say of the file itself, and so stands in no lock.
+    pub(crate) warnings: Vec<Finding>,
+}
+
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
-    let stack = read_stack(&args.files.stack)?;
+    let written = read_stack(&args.files.stack)?;
     if args.locked {
-        return check_lock(&stack, &args.files, app);
+        return check_lock(&written, &args.files, app);
     }
     let upstream = Upstream {
         client: app.connect(Side::Near, &args.transfer)?,
@@ -69,22 +77,22 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
         base: folder_of(&args.files.stack),
         programs: app.environment.programs(),
         releases: app.environment.release_places(),
+        indexes: Indexes::default(),
     };
     if args.check_upstream {
         return look_upstream(&args.files, &upstream, app).await;
     }
-    let update = update(&stack, args.update)?;
+    let update = update(&written.stack, args.update)?;
     let options = ResolveOptions { update, offline: args.offline, ..ResolveOptions::default() };
-    let (_, mut resolved) =
-        pin(&stack, &args.files.lock, &upstream, &options, args.dry_run, app).await?;
-    resolved.in_file(&args.files.stack);
+    let lock = &args.files.lock;
+    let (_, resolved) = pin(&written, lock, &upstream, &options, args.dry_run, app).await?;
     app.print(&resolved)?;
     Ok(resolved.exit())
 }
 
 /// Resolves the stack, writes its lock if anything in it changed, and says what came of it.
 pub(crate) async fn pin(
-    stack: &Stack,
+    written: &Written,
     lock: &Path,
     upstream: &Upstream,
     options: &ResolveOptions,
@@ -92,28 +100,35 @@ pub(crate) async fn pin(
     app: &App,
 ) -> Result<(Lock, Resolved), Failure> {
     let before = read_lock_if_there(lock)?;
-    let resolution = resolve(stack, before.as_ref(), upstream, options, &app.ctx).await?;
-    let failures = resolution.failures.iter();
-    let failures = failures.map(|failed| FailedItem {
-        line: failed.error.line(),
-        ..FailedItem::of(&failed.reference, &failed.error)
-    });
-    let resolved = Resolved::of(before.as_ref(), &resolution.lock, failures.collect(), dry_run);
+    let resolved = resolve(&written.stack, before.as_ref(), upstream, options, &app.ctx).await;
+    let resolution = resolved.map_err(|err| of_file(err, &written.file))?;
+    let failures = failed_items(&resolution.failures, &written.file);
+    let mut resolved = Resolved::of(before.as_ref(), &resolution.lock, failures, dry_run);
     if !dry_run && resolved.is_changed {
         write_lock(lock, &resolution.lock)?;
     }
+    resolved.findings.extend(written.warnings.iter().cloned());
     Ok((resolution.lock, resolved))
 }
 
-pub(crate) fn read_stack(path: &Path) -> Result<Stack, Failure> {
+pub(crate) fn read_stack(path: &Path) -> Result<Written, Failure> {
     let help = "write one, or name it with `-f FILE`";
     read_file("stack", path, Some(help))?;
     let in_file = CliError::in_file(path);
     let text = read_text("stack", path)?;
-    if let Some(stack) = super::oc_mirror::as_stack(&text) {
-        return stack.map_err(|err| in_file(err).into());
+    if let Some(written) = super::oc_mirror::as_stack(&text, path) {
+        return written.map_err(|err| in_file(err).into());
     }
-    Ok(stack::parse(&text).map_err(|err| in_file(err.into()))?)
+    let stack = stack::parse(&text).map_err(|err| in_file(err.into()))?;
+    Ok(Written { stack, file: path.to_owned(), warnings: Vec::new() })
+}
+
+/// An error that names a line of the stack, with the file that it is of.
+fn of_file(err: UpstreamError, file: &Path) -> Failure {
+    if err.line().is_none() {
+        return err.into();
+    }
+    CliError::in_file(file)(err.into()).into()
 }
 
 fn read_lock_if_there(path: &Path) -> Result<Option<Lock>, Failure> {
@@ -149,9 +164,10 @@ pub(crate) fn update(stack: &Stack, wanted: Option<Vec<Reference>>) -> Result<Up
 }
 
 /// `--locked`: a lock that is stale is a finding, not an error.
-fn check_lock(stack: &Stack, files: &Files, app: &App) -> Result<Exit, Failure> {
-    let lock = read_lock(&files.lock)?;
-    let inputs = inputs(stack, &folder_of(&files.stack))?;
+fn check_lock(written: &Written, files: &Files, app: &App) -> Result<Exit, Failure> {
+    let (lock, stack) = (read_lock(&files.lock)?, &written.stack);
+    let inputs = inputs(stack, &folder_of(&written.file));
+    let inputs = inputs.map_err(|err| of_file(err, &written.file))?;
     let stale = lock.satisfies(stack, &inputs).err();
     let findings: Vec<Finding> = stale.iter().map(|stale| stale.finding(&stack.name)).collect();
     report(&Checked { stack: lock.stack, findings, failures: Vec::new() }, app)
@@ -216,11 +232,6 @@ impl Resolved {
             findings: after.findings.clone(),
             failures,
         }
-    }
-
-    /// Says which file the lines of the failures are of.
-    pub(crate) fn in_file(&mut self, stack: &Path) {
-        self.failures.iter_mut().for_each(|failed| failed.in_file(stack));
     }
 
     pub(crate) fn exit(&self) -> Exit {

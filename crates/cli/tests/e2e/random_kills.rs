@@ -91,25 +91,24 @@ impl Plant {
 fn resolve_killed_at_any_moment_pins_the_same_and_asks_for_no_manifest_twice() {
     let plant = plant();
     let args = ["--store", "CASE/store", "resolve", "--lock", "CASE/lock"];
-    plant.kill_often(
-        "resolve",
-        &args,
-        |_| (),
-        |case, args| {
-            let whole = fs_err::read(plant.at("whole", "lock")).unwrap();
-            let written = fs_err::read(plant.at(case, "lock"));
-            assert!(written.is_err() || written.unwrap() == whole, "half a lock");
-            let there = there(&plant.at(case, "store"));
-            plant.upstream.forget_requests();
-            plant.airlift(0, args);
-            assert_eq!(fs_err::read(plant.at(case, "lock")).unwrap(), whole);
-            for digest in there {
-                let again = plant.upstream.count("GET", &format!("/manifests/{digest}"));
-                assert_eq!(again, 0, "{}", plant.upstream.transcript());
-            }
-            plant.is_sound(&plant.at(case, "store"));
-        },
-    );
+    // The moment between the two steps of writing is too short to be met by chance.
+    let left = |case: &str| fs_err::write(plant.at(case, ".airlift-killed.tmp"), "half").unwrap();
+    plant.kill_often("resolve", &args, left, |case, args| {
+        let whole = fs_err::read(plant.at("whole", "lock")).unwrap();
+        let written = fs_err::read(plant.at(case, "lock"));
+        assert!(written.is_err() || written.unwrap() == whole, "half a lock");
+        let there = there(&plant.at(case, "store"));
+        plant.upstream.forget_requests();
+        plant.airlift(0, args);
+        assert_eq!(fs_err::read(plant.at(case, "lock")).unwrap(), whole);
+        let beside = files_of(&plant.world.path().join(case)).into_keys();
+        assert_eq!(beside.collect::<Vec<_>>(), ["lock"], "something half done is left");
+        for digest in there {
+            let again = plant.upstream.count("GET", &format!("/manifests/{digest}"));
+            assert_eq!(again, 0, "{}", plant.upstream.transcript());
+        }
+        plant.is_sound(&plant.at(case, "store"));
+    });
 }
 
 #[test]
@@ -454,6 +453,8 @@ fn login_killed_at_any_moment_leaves_the_old_file_or_the_new_one() {
         );
         assert!(command(case).output().unwrap().status.success());
         assert_eq!(fs_err::read(&file).unwrap(), whole);
+        let beside = files_of(&plant.world.path().join(case)).into_keys();
+        assert_eq!(beside.collect::<Vec<_>>(), ["auth.json"], "something half done is left");
     });
 }
 

@@ -336,7 +336,8 @@ fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
     exit: 2
     ----- stdout -----
     ----- stderr -----
-    error: line 4: `oci:nowhere` cannot be carried
+    error: `airlift.yaml` cannot be used
+      cause: line 4: `oci:nowhere` cannot be carried
       cause: `./nowhere/index.json` is not there
     help: correct the path; it starts from the folder that the stack lies in
     ");
@@ -344,4 +345,36 @@ fn a_local_image_that_is_not_there_is_named_by_its_line_and_spares_the_rest() {
     samples::image(5, &[100]).write_layout(&world.path().join("nowhere"), "1").unwrap();
     succeed(&world, ["resolve"]);
     succeed(&world, ["fetch"]);
+}
+
+#[test]
+fn an_image_whose_new_platforms_nobody_tells_stays_pinned_and_the_exit_code_says_so() {
+    let registry = upstream();
+    let world = world();
+    let image = registry.reference("team/multi", "v2");
+    let stack = |platforms: &str| {
+        let text =
+            format!("version: 1\nname: demo\nplatforms: {platforms}\nsources:\n- image: {image}\n");
+        world.write("airlift.yaml", text).unwrap();
+    };
+    stack("[linux/amd64]");
+    succeed(&world, ["resolve"]);
+    stack("all");
+    registry.fail_always(On::manifests(), Fault::Status(403, vec![]));
+    for (args, code) in [
+        (&["resolve"][..], 3),
+        (&["resolve", "--update"], 3),
+        (&["resolve", "--offline"], 8),
+        (&["resolve", "--locked"], 8),
+        (&["tree"], 0),
+    ] {
+        let ran = world.run(args).unwrap();
+        assert_eq!(ran.code, Some(code), "{args:?}: {ran}");
+        let lock = String::from_utf8(world.read("airlift.lock").unwrap()).unwrap();
+        assert!(!lock.contains("\"digest\": null"), "{args:?}: {lock}");
+        assert!(lock.contains("\"platforms-stale\""), "{args:?}: {lock}");
+    }
+    registry.heal();
+    succeed(&world, ["resolve"]);
+    succeed(&world, ["resolve", "--locked"]);
 }

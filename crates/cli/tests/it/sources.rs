@@ -5,7 +5,7 @@ use airlift_testkit::{World, need};
 use insta::assert_snapshot;
 
 use crate::lints::{operator, subscribed, with_index};
-use crate::world::{airlift, upstream, world};
+use crate::world::{airlift, succeed, upstream, world};
 
 fn resolve(world: &World, sources: &str) -> Ran {
     let stack = format!("version: 1\nname: demo\nsources:\n{sources}\n");
@@ -131,7 +131,8 @@ fn a_pack_that_says_nothing_is_refused_by_its_line_whatever_the_sources_are() {
     exit: 2
     ----- stdout -----
     ----- stderr -----
-    error: line 5: the knowledge in `./p.yaml` cannot be used
+    error: `airlift.yaml` cannot be used
+      cause: line 5: the knowledge in `./p.yaml` cannot be used
       cause: there is no knowledge pack `./p.yaml`
     help: correct the path; it starts from the folder that the stack lies in
     ");
@@ -139,7 +140,8 @@ fn a_pack_that_says_nothing_is_refused_by_its_line_whatever_the_sources_are() {
     exit: 2
     ----- stdout -----
     ----- stderr -----
-    error: line 5: the knowledge in `./p.yaml` cannot be used
+    error: `airlift.yaml` cannot be used
+      cause: line 5: the knowledge in `./p.yaml` cannot be used
       cause: ./p.yaml is not a knowledge pack: line 6: the entry needs `versions`, and something that holds for them: `images`, `dependencies`, `envAliases`, `companions`, `lateKinds`, or `unknown`
     help: docs/formats/knowledge.md says what a pack looks like
     ");
@@ -170,4 +172,30 @@ fn a_revision_that_a_repository_does_not_have_is_told_with_what_may_stand_there(
     let ran = airlift(&world, ["resolve"]);
     assert!(ran.stdout.contains("help: name a branch, a tag, or a whole commit"), "{ran}");
     assert!(ran.stdout.contains("airlift.yaml: line 4: "), "{ran}");
+}
+
+#[test]
+fn what_is_wrong_at_a_line_of_the_stack_is_said_with_its_file() {
+    let world = world();
+    let stack = "version: 1\nname: a\nsources:\n- manifests: ./pods\nknowledge: [./ours]\n";
+    world.write("stacks/a.yaml", stack).unwrap();
+    world
+        .write("stacks/pods/pod.yaml", "kind: Pod\napiVersion: v1\nmetadata: {name: a}\n")
+        .unwrap();
+    let args = ["resolve", "-f", "stacks/a.yaml", "--lock", "stacks/a.lock"];
+    let refused = |args: &[&str], line: &str| {
+        let ran = world.run(args).unwrap();
+        assert_eq!(ran.code, Some(2), "{ran}");
+        assert!(ran.stderr.contains("error: `stacks/a.yaml` cannot be used"), "{ran}");
+        assert!(ran.stderr.contains(line), "{ran}");
+    };
+    refused(&args, "cause: line 5: ");
+    refused(&[&["pack", "--to", "out"], &args[1..]].concat(), "cause: line 5: ");
+
+    world.write("stacks/ours/known.yaml", "packs: nonsense\n").unwrap();
+    refused(&args, "cause: line 5: ");
+    world.write("stacks/a.yaml", stack.replace("knowledge: [./ours]\n", "")).unwrap();
+    succeed(&world, args);
+    fs_err::remove_dir_all(world.path().join("stacks/pods")).unwrap();
+    refused(&[&args[..], &["--locked"]].concat(), "cause: line 4: ");
 }

@@ -1,5 +1,6 @@
 //! Lists: tags and referrers, page by page. A registry cannot keep us turning pages, nor send us elsewhere for one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,12 +16,12 @@ use super::counters::Kind;
 use super::error::ClientError;
 use super::exchange::{Answer, Ask, Body, To};
 use super::manifest::found;
-use super::{Endpoint, Referrers, Shared};
+use super::{Endpoint, Referrers, Shared, stoppable};
 
 /// Pages of one list; with 1,000 tags a page, more than any registry holds.
 const MAX_PAGES: usize = 10_000;
 const MAX_PAGE_BYTES: usize = 8 << 20;
-/// All pages of one list: they are held in memory together.
+/// All pages of one list: they may be held in memory together.
 const MAX_LIST_BYTES: usize = 32 << 20;
 
 const HAS_API: u8 = 1;
@@ -32,15 +33,24 @@ impl Shared {
         endpoint: Endpoint,
         ctx: &Ctx,
     ) -> Result<Option<Vec<String>>, ClientError> {
-        let first = To::Api(format!("{}/tags/list?n=1000", endpoint.repository));
-        let Some(pages) = self.pages(&endpoint, first, "the list of tags", ctx).await? else {
-            return Ok(None);
-        };
+        let Some(mut pages) = self.tag_pages_at(endpoint, ctx).await? else { return Ok(None) };
         let mut tags = Vec::new();
-        for page in pages {
-            tags.extend(tags_of(&page).ok_or_else(|| garbled(&endpoint))?);
+        while let Some(page) = pages.next(ctx).await? {
+            tags.extend(page);
         }
         Ok(Some(tags))
+    }
+
+    pub(crate) async fn tag_pages_at(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        ctx: &Ctx,
+    ) -> Result<Option<TagPages>, ClientError> {
+        let first = To::Api(format!("{}/tags/list?n=1000", endpoint.repository));
+        let mut list = List::new(self, endpoint, first, "the list of tags");
+        let Some(page) = list.turn(ctx).await? else { return Ok(None) };
+        let first = tags_of(&page).ok_or_else(|| garbled(&list.endpoint))?;
+        Ok(Some(TagPages { first: Some(first), list }))
     }
 
     pub(crate) async fn referrers_at(
@@ -84,9 +94,10 @@ impl Shared {
         ctx: &Ctx,
     ) -> Result<Option<Vec<Descriptor>>, ClientError> {
         let first = To::Api(format!("{}/referrers/{subject}", endpoint.repository));
-        let pages = match self.pages(endpoint, first, "the list of referrers", ctx).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(pages)) => pages,
+        let list = List::new(self, endpoint.clone(), first, "the list of referrers");
+        let pages = match list.read_whole(ctx).await {
+            Ok(pages) if pages.is_empty() => return Ok(None),
+            Ok(pages) => pages,
             // Registries without it say so in several ways.
             Err(ClientError::Refused { status, .. })
                 if matches!(status.as_u16(), 400 | 405 | 406 | 501) =>
@@ -105,49 +116,6 @@ impl Shared {
             }
         }
         Ok(Some(found))
-    }
-
-    /// All pages of a list; none where there is no such list.
-    async fn pages(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        first: To,
-        what: &str,
-        ctx: &Ctx,
-    ) -> Result<Option<Vec<Bytes>>, ClientError> {
-        let accept = HeaderValue::from_static(media_type::OCI_INDEX);
-        let json = HeaderValue::from_static("application/json");
-        let mut headers = HeaderMap::new();
-        headers.append(ACCEPT, accept);
-        headers.append(ACCEPT, json);
-        let mut ask = Ask {
-            kind: Kind::Listing,
-            method: Method::GET,
-            to: first,
-            headers,
-            body: Body::Empty,
-            scope: Scope::pull(&endpoint.repository),
-            what: what.to_owned(),
-        };
-        let mut pages = Pages::default();
-        let mut tries = self.tries(endpoint, what, ctx);
-        loop {
-            match self.page(endpoint, &ask).await {
-                Err(err) => tries.pause(err).await?,
-                Ok(None) if pages.pages.is_empty() => return Ok(None),
-                Ok(None) => return Err(garbled(endpoint)),
-                Ok(Some((page, next))) => {
-                    if !pages.take(page) {
-                        return Err(garbled(endpoint));
-                    }
-                    tries.progressed();
-                    match next {
-                        None => return Ok(Some(pages.pages)),
-                        Some(next) => ask.to = To::Url(next),
-                    }
-                }
-            }
-        }
     }
 
     async fn page(
@@ -170,19 +138,110 @@ impl Shared {
     }
 }
 
-/// The pages of a list that are here.
-#[derive(Default)]
-struct Pages {
-    pages: Vec<Bytes>,
+/// The tags of a repository, as many pages of them as somebody wants.
+#[derive(Debug)]
+pub struct TagPages {
+    /// The page by which it is known that there is a list.
+    first: Option<Vec<String>>,
+    list: List,
+}
+
+impl TagPages {
+    /// The tags of the next page; none after the last.
+    pub async fn next(&mut self, ctx: &Ctx) -> Result<Option<Vec<String>>, ClientError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let Some(page) = stoppable(ctx, self.list.turn(ctx)).await? else { return Ok(None) };
+        tags_of(&page).ok_or_else(|| garbled(&self.list.endpoint)).map(Some)
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.first.is_none() && self.list.next.is_none()
+    }
+}
+
+/// A list that is read page by page, from one place.
+struct List {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    what: &'static str,
+    next: Option<To>,
+    read: Taken,
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, what, next, read, .. } = self;
+        write!(f, "{what} of {}, next {next:?}, {read:?}", endpoint.repository)
+    }
+}
+
+impl List {
+    fn new(shared: &Arc<Shared>, endpoint: Endpoint, first: To, what: &'static str) -> Self {
+        let (shared, read) = (Arc::clone(shared), Taken::default());
+        Self { shared, endpoint, what, next: Some(first), read }
+    }
+
+    /// The next page; none after the last, and where there is no such list.
+    async fn turn(&mut self, ctx: &Ctx) -> Result<Option<Bytes>, ClientError> {
+        let Some(to) = self.next.clone() else { return Ok(None) };
+        let ask = self.ask(to);
+        let mut tries = self.shared.tries(&self.endpoint, self.what, ctx);
+        loop {
+            match self.shared.page(&self.endpoint, &ask).await {
+                Err(err) => tries.pause(err).await?,
+                Ok(None) if self.read.pages == 0 => return Ok(None),
+                Ok(None) => return Err(garbled(&self.endpoint)),
+                Ok(Some((page, _))) if !self.read.take(page.len()) => {
+                    return Err(garbled(&self.endpoint));
+                }
+                Ok(Some((page, next))) => {
+                    self.next = next.map(To::Url);
+                    return Ok(Some(page));
+                }
+            }
+        }
+    }
+
+    /// All pages; there are none where there is no such list.
+    async fn read_whole(mut self, ctx: &Ctx) -> Result<Vec<Bytes>, ClientError> {
+        let mut pages = Vec::new();
+        while let Some(page) = self.turn(ctx).await? {
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    fn ask(&self, to: To) -> Ask<'static> {
+        let mut headers = HeaderMap::new();
+        headers.append(ACCEPT, HeaderValue::from_static(media_type::OCI_INDEX));
+        headers.append(ACCEPT, HeaderValue::from_static("application/json"));
+        Ask {
+            kind: Kind::Listing,
+            method: Method::GET,
+            to,
+            headers,
+            body: Body::Empty,
+            scope: Scope::pull(&self.endpoint.repository),
+            what: self.what.to_owned(),
+        }
+    }
+}
+
+/// How much of a list was read.
+#[derive(Debug, Default)]
+struct Taken {
+    pages: usize,
     bytes: usize,
 }
 
-impl Pages {
-    /// Takes one more; false where the list is longer than we hold.
-    fn take(&mut self, page: Bytes) -> bool {
-        self.bytes += page.len();
-        self.pages.push(page);
-        self.pages.len() <= MAX_PAGES && self.bytes <= MAX_LIST_BYTES
+impl Taken {
+    /// Counts one more page; false where the list is longer than we read.
+    fn take(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.pages += 1;
+        self.pages <= MAX_PAGES && self.bytes <= MAX_LIST_BYTES
     }
 }
 
@@ -249,15 +308,14 @@ mod tests {
 
     #[test]
     fn a_list_without_end_is_cut_by_its_pages_and_by_its_bytes() {
-        let mut pages = Pages::default();
-        let large = Bytes::from(vec![0; MAX_PAGE_BYTES]);
+        let mut read = Taken::default();
         for _ in 0..MAX_LIST_BYTES / MAX_PAGE_BYTES {
-            assert!(pages.take(large.clone()));
+            assert!(read.take(MAX_PAGE_BYTES));
         }
-        assert!(!pages.take(Bytes::from_static(b"{}")));
-        let mut pages = Pages { pages: vec![Bytes::new(); MAX_PAGES - 1], bytes: 0 };
-        assert!(pages.take(Bytes::new()));
-        assert!(!pages.take(Bytes::new()));
+        assert!(!read.take(2));
+        let mut read = Taken { pages: MAX_PAGES - 1, bytes: 0 };
+        assert!(read.take(0));
+        assert!(!read.take(0));
     }
 
     #[test]

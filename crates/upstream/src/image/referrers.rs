@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use airlift_registry::client::{Client, Referrers, Repository};
+use airlift_registry::client::{Client, Referrers, Repository, TagPages};
 use airlift_spec::lock::{Artifact, Referrer};
-use airlift_spec::oci::{cosign_subject, cosign_tags};
-use airlift_spec::{Descriptor, Digest, Finding};
+use airlift_spec::oci::{COSIGN_SUFFIXES, cosign_subject, cosign_tags};
+use airlift_spec::reference::is_tag;
+use airlift_spec::{Ctx, Descriptor, Digest, Finding};
 use futures::{StreamExt as _, TryStreamExt as _};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
 use crate::UpstreamError;
 use crate::image::closure_bytes;
@@ -33,50 +34,89 @@ pub(crate) struct FoundReferrers {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// The cosign tags of each repository, listed once.
+/// The cosign tags of each repository.
 ///
-/// One listing answers for every manifest of the repository, where asking tag by tag costs three requests each.
+/// One page of a listing answers for a thousand tags, and asking tag by tag costs three requests a manifest. How long a
+/// list is shows only at its end. So it is read as long as that has cost less than asking would, for all manifests
+/// that were asked about so far: together never more than twice the cheaper of the two.
 #[derive(Debug, Default)]
 pub(crate) struct CosignTags {
-    listed: Mutex<BTreeMap<Repository, Arc<OnceCell<Listing>>>>,
+    known: Mutex<BTreeMap<Repository, Arc<Mutex<Listing>>>>,
 }
 
-#[derive(Debug)]
-enum Listing {
-    Tags(BTreeMap<Digest, Vec<String>>),
-    /// The registry does not list tags (to us): each has to be asked for.
+#[derive(Debug, Default)]
+struct Listing {
+    state: State,
+    pages: usize,
+    /// Manifests that were asked about.
+    subjects: usize,
+    tags: BTreeMap<Digest, Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    NotAsked,
+    Listed(TagPages),
+    /// The registry does not list tags (to us).
     Refused,
 }
 
 impl CosignTags {
-    /// Tags that may hold what cosign says about `subject`.
-    async fn of(
-        &self,
-        subject: &Digest,
-        client: &Client,
-        repository: &Repository,
-        manifests: &Manifests<'_>,
-    ) -> Vec<String> {
-        let cell = Arc::clone(self.listed.lock().await.entry(repository.clone()).or_default());
-        match cell.get_or_init(|| list(client, repository, manifests)).await {
-            Listing::Tags(tags) => tags.get(subject).cloned().unwrap_or_default(),
-            Listing::Refused => cosign_tags(subject).to_vec(),
-        }
+    /// Of each of `subjects`, in their order, the tags that may hold what cosign says about it.
+    async fn of(&self, subjects: &[Digest], manifests: &Manifests<'_>) -> Vec<Vec<String>> {
+        let (client, repository) = match manifests.origin {
+            Origin::Registry { client, repository } => (client, repository),
+            Origin::Local(image) => {
+                return subjects.iter().map(|it| image.cosign_tags(it)).collect();
+            }
+        };
+        let known = Arc::clone(self.known.lock().await.entry(repository.clone()).or_default());
+        let mut listing = known.lock().await;
+        listing.subjects += subjects.len();
+        listing.read_on(client, repository, manifests.ctx).await;
+        subjects.iter().map(|subject| listing.tags_of(subject)).collect()
     }
 }
 
-async fn list(client: &Client, repository: &Repository, manifests: &Manifests<'_>) -> Listing {
-    // A registry that refuses to list still answers for single tags; if it is down, those will say so.
-    let Ok(Some(all)) = client.tags(repository, manifests.ctx).await else {
-        return Listing::Refused;
-    };
-    let mut tags: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-    for tag in all {
-        if let Some(subject) = cosign_subject(&tag) {
-            tags.entry(subject).or_default().push(tag);
+impl Listing {
+    /// Reads on as long as that is worth it.
+    ///
+    /// A registry that refuses to list still answers for single tags; if it is down, those will say so.
+    async fn read_on(&mut self, client: &Client, repository: &Repository, ctx: &Ctx) {
+        while self.pages < self.subjects * COSIGN_SUFFIXES.len() {
+            let pages = match &mut self.state {
+                State::Refused => return,
+                State::Listed(pages) if pages.is_at_end() => return,
+                State::Listed(pages) => pages,
+                State::NotAsked => {
+                    let answer = client.tag_pages(repository, ctx).await.ok().flatten();
+                    self.state = answer.map_or(State::Refused, State::Listed);
+                    continue;
+                }
+            };
+            let Ok(page) = pages.next(ctx).await else {
+                self.state = State::Refused;
+                return;
+            };
+            self.pages += 1;
+            for tag in page.into_iter().flatten() {
+                if let Some(subject) = cosign_subject(&tag) {
+                    self.tags.entry(subject).or_default().push(tag);
+                }
+            }
         }
     }
-    Listing::Tags(tags)
+
+    fn tags_of(&self, subject: &Digest) -> Vec<String> {
+        match &self.state {
+            State::Listed(pages) if pages.is_at_end() => {
+                self.tags.get(subject).cloned().unwrap_or_default()
+            }
+            // Where the digest is too long for one, there is no such tag.
+            _ => cosign_tags(subject).into_iter().filter(|tag| is_tag(tag)).collect(),
+        }
+    }
 }
 
 /// Everything said about the manifests `carried`. What `before` knows of them already is kept, not asked again.
@@ -95,8 +135,9 @@ pub(crate) async fn of(
     let mut level: Vec<Digest> =
         carried.iter().copied().filter(|digest| !known.contains(digest)).collect();
     for _ in 0..MAX_DEPTH {
-        let answers: Vec<FoundReferrers> = futures::stream::iter(&level)
-            .map(|subject| about(subject, manifests, cosign))
+        let tags = cosign.of(&level, manifests).await;
+        let answers: Vec<FoundReferrers> = futures::stream::iter(level.iter().zip(tags))
+            .map(|(subject, tags)| about(subject, tags, manifests))
             .buffered(SUBJECTS_IN_FLIGHT)
             .try_collect()
             .await?;
@@ -144,21 +185,20 @@ fn keep_known(before: &Artifact, carried: &[Digest], kept: &mut Vec<Referrer>) {
     }
 }
 
-/// What is said about one manifest.
+/// What is said about one manifest, by those that it lists and under `tags`.
 async fn about(
     subject: &Digest,
+    tags: Vec<String>,
     manifests: &Manifests<'_>,
-    cosign: &CosignTags,
 ) -> Result<FoundReferrers, UpstreamError> {
-    let (listed, tags) = match manifests.origin {
+    let listed = match manifests.origin {
         Origin::Registry { client, repository } => {
             let answer = client.referrers(repository, subject, manifests.ctx).await;
-            let listed = match answer.map_err(|source| manifests.client_error(source))? {
+            match answer.map_err(|source| manifests.client_error(source))? {
                 Referrers::Api(listed) | Referrers::FallbackTag(listed) => listed,
-            };
-            (listed, cosign.of(subject, client, repository, manifests).await)
+            }
         }
-        Origin::Local(image) => (image.referrers(subject), image.cosign_tags(subject)),
+        Origin::Local(image) => image.referrers(subject),
     };
     let mut found = FoundReferrers::default();
     for descriptor in listed.into_iter().take(MAX_REFERRERS) {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use airlift_spec::lock::Stale;
 use airlift_spec::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use airlift_spec::{Class, Descriptor, Digest, Explain as _, Lock};
 use airlift_testkit::registry::{FakeOptions, Fault, On, Referrers};
@@ -40,6 +41,75 @@ async fn cosign_tags_are_found_whether_or_not_the_registry_lists_tags() {
             lock.artifacts[0].referrers.iter().filter_map(|said| said.tag.clone()).collect();
         assert_eq!(tags, sample.tags.keys().cloned().collect(), "refuses: {refuses}");
     }
+}
+
+/// A registry with pages of two tags, and a repository with an image and `others` tags of another one.
+fn crowded(image: &Sample, others: usize) -> World {
+    let world = World::with(FakeOptions { page_size: Some(2), ..FakeOptions::default() });
+    world.registry.put("ai/app", "1", image);
+    let other = samples::image(9, &[10]);
+    for at in 0..others {
+        world.registry.put("ai/app", &format!("zz-{at:04}"), &other);
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_list_of_tags_is_read_only_as_long_as_that_is_cheaper_than_to_ask_for_each() {
+    // Tags in all, pages that are read, tags that are asked for by their name, that of the image apart: three.
+    let single = samples::image(2, &[1000]);
+    for (others, pages, asked) in [(0, 1, 0), (5, 3, 0), (6, 3, 3), (400, 3, 3)] {
+        let world = crowded(&single, others);
+        world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        let registry = &world.registry;
+        let transcript = registry.transcript();
+        assert_eq!(registry.count("GET", "/tags/list"), pages, "{others} others: {transcript}");
+        assert_eq!(registry.count("GET", "/manifests/sha256-"), asked, "{others}: {transcript}");
+    }
+    // More manifests are worth more pages; those of another image of the repository count.
+    let index = samples::index(3, &["linux/amd64", "linux/arm64"], 100);
+    for (others, pages, asked) in [(17, 9, 0), (18, 9, 9)] {
+        let world = crowded(&index, others);
+        world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        assert_eq!(world.registry.count("GET", "/tags/list"), pages, "{others} others");
+        assert_eq!(world.registry.count("GET", "/manifests/sha256-"), asked, "{others} others");
+    }
+    let world = crowded(&single, 9);
+    world.lock(&world.stack(&[("ai/app", "1"), ("ai/app", "zz-0001")], "")).await;
+    assert_eq!(world.registry.count("GET", "/tags/list"), 5, "{}", world.registry.transcript());
+}
+
+#[tokio::test]
+async fn cosign_tags_are_the_same_by_a_list_and_by_their_names() {
+    let signed = samples::cosigned(&samples::image(2, &[1000]));
+    let mut found = BTreeSet::new();
+    for (others, breaks_off) in [(0, false), (400, false), (4, true)] {
+        let world = crowded(&signed, others);
+        if breaks_off {
+            world.registry.fail_always(On::path("&last="), Fault::Status(403, vec![]));
+        }
+        let lock = world.lock(&world.stack(&[("ai/app", "1")], "")).await;
+        assert_eq!(lock.artifacts[0].referrers.len(), signed.tags.len());
+        found.insert(lock.to_text().replace(&world.registry.host(), "HOST"));
+    }
+    assert_eq!(found.len(), 1);
+}
+
+/// No tag is as long as that of a SHA-512 would be.
+#[tokio::test]
+async fn nobody_is_asked_for_a_tag_that_is_none() {
+    let image = samples::image(3, &[70]);
+    let bytes = &image.manifests[0].bytes;
+    let digest = Digest::with(airlift_spec::Algorithm::Sha512, bytes);
+    let mut image = image.clone();
+    image.manifests[0].digest = digest;
+    image.root.digest = digest;
+    let world = crowded(&image, 400);
+    let source = format!("sources: [{{image: \"{}/ai/app@{digest}\"}}]\n", world.registry.host());
+    let lock = world.lock(&world.stack(&[], &source)).await;
+    assert_eq!(lock.artifacts[0].digest, Some(digest));
+    assert_eq!(world.registry.count("GET", "/tags/list"), 3);
+    assert_eq!(world.registry.count("GET", "/manifests/sha512-"), 0);
 }
 
 #[tokio::test]
@@ -173,6 +243,61 @@ async fn other_platforms_of_a_pinned_index_keep_its_pin() {
     assert_eq!(again.lock.artifacts[0].digest, Some(old.root.digest));
     assert_eq!(again.lock.artifacts[0].children.len(), 2);
     assert!(again.lock.artifacts[0].left_out.is_empty());
+}
+
+#[tokio::test]
+async fn a_pin_whose_new_platforms_cannot_be_looked_up_stays_with_those_it_had() {
+    let world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    world.registry.put("ai/app", "1", &samples::index(10, &platforms, 100));
+    let narrow = world.stack(&[("ai/app", "1")], "platforms: [linux/amd64]\n");
+    let wide = world.stack(&[("ai/app", "1")], "platforms: all\n");
+    let lock = world.lock(&narrow).await;
+    world.registry.fail_always(On::manifests(), Fault::Status(404, vec![]));
+
+    let update = ResolveOptions { update: Update::Everything, ..ResolveOptions::default() };
+    let offline = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let mut before = lock.clone();
+    for (options, failures) in [(ResolveOptions::default(), 1), (update, 1), (offline, 0)] {
+        let again = world.resolve_from(&wide, Some(&before), &options).await.unwrap();
+        assert_eq!(again.failures.len(), failures);
+        assert_eq!(again.lock.artifacts, lock.artifacts, "no platform that was not resolved");
+        assert_eq!(codes(&again.lock), ["platforms-stale", "sparse-index"]);
+        let stale = again.lock.satisfies(&wide, &again.lock.inputs).unwrap_err();
+        assert!(matches!(stale, Stale::Platforms { .. }), "{stale}");
+        before = again.lock;
+    }
+    let undone = world.resolve_from(&narrow, Some(&before), &ResolveOptions::default()).await;
+    assert_eq!(undone.unwrap().lock, lock, "it is what was asked for again");
+
+    world.registry.heal();
+    let options = ResolveOptions::default();
+    let after = world.resolve_from(&wide, Some(&before), &options).await.unwrap();
+    assert_eq!(after.lock.artifacts[0].digest, lock.artifacts[0].digest);
+    assert_eq!(after.lock.artifacts[0].children.len(), 2);
+    assert!(after.lock.findings.is_empty(), "{:?}", after.lock.findings);
+}
+
+#[tokio::test]
+async fn what_a_source_found_keeps_its_pin_while_its_new_platforms_cannot_be_looked_up() {
+    let world = World::new();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    world.registry.put("ai/app", "1", &samples::index(10, &platforms, 100));
+    let pod = format!(
+        "kind: Pod\napiVersion: v1\nmetadata: {{name: a}}\nspec: {{containers: [{{image: \"{}/ai/app:1\"}}]}}\n",
+        world.registry.host()
+    );
+    fs_err::write(world.folder().join("pod.yaml"), pod).unwrap();
+    let sources = "sources: [{manifests: ./pod.yaml}]\n";
+    let stack = |platforms: &str| world.stack(&[], &format!("platforms: {platforms}\n{sources}"));
+    let lock = world.lock(&stack("[linux/amd64]")).await;
+    world.registry.fail_always(On::manifests(), Fault::Status(404, vec![]));
+
+    let wide = stack("all");
+    let options = ResolveOptions::default();
+    let again = world.resolve_from(&wide, Some(&lock), &options).await.unwrap();
+    assert_eq!(again.lock.artifacts, lock.artifacts);
+    assert!(again.lock.satisfies(&wide, &again.lock.inputs).is_err(), "it is not what is wanted");
 }
 
 #[tokio::test]

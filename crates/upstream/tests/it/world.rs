@@ -7,10 +7,10 @@ use airlift_registry::client::{Client, ClientOptions, Tuning};
 use airlift_spec::{Ctx, Lock, Stack};
 use airlift_store::Store;
 use airlift_testkit::registry::{FakeOptions, FakeRegistry};
-use airlift_upstream::UpstreamError;
 use airlift_upstream::fetch::{FetchOptions, Fetched, fetch};
 use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::{Resolution, ResolveOptions, Upstream, resolve};
+use airlift_upstream::{Indexes, UpstreamError};
 use tempfile::TempDir;
 
 pub(crate) struct World {
@@ -32,6 +32,7 @@ impl World {
             base: folder.path().to_owned(),
             programs: OsString::new(),
             releases: ReleasePlaces::default(),
+            indexes: Indexes::default(),
         };
         Self { registry: FakeRegistry::with(options), upstream, folder }
     }

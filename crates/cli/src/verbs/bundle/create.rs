@@ -261,13 +261,15 @@ pub(crate) struct Made {
 impl Made {
     fn of(prepared: Prepared, created: Option<Created>, signed_by: Vec<String>) -> Self {
         let (root, digest) = (prepared.plan.root, prepared.plan.digest);
+        let mut findings = prepared.findings;
+        findings.extend(created.iter().flat_map(|created| created.findings.clone()));
         Self {
             name: root.name,
             root: digest,
             artifacts: root.artifacts.len(),
             volumes: root.volumes,
             left_out_blobs: root.left_out.len(),
-            findings: prepared.findings,
+            findings,
             created,
             signed_by,
         }

@@ -17,7 +17,7 @@ use super::{NAME, Set, read_set, write};
 use crate::app::{App, Exit, Side, read_text};
 use crate::args::Transfer;
 use crate::error::CliError;
-use crate::failure::{FailedItem, failed_items_text};
+use crate::failure::{FailedItem, failed_items, failed_items_text};
 use crate::output::{Report, Table, counted, findings_text, joined};
 use crate::place::RegistryPlace;
 
@@ -110,11 +110,9 @@ async fn generate(
     let Set { app, workspace, content, .. } = set;
     let text = read_text("configuration", set.config)?;
     let upstream = set.upstream()?;
-    let stack = set.stack(&upstream).await?;
+    let (stack, mut failures) = set.stack(&upstream).await?;
     let found = discover(&stack, &upstream, &ResolveOptions::default(), &app.ctx).await?;
-    let failures = found.failures.iter();
-    let failures: Vec<FailedItem> =
-        failures.map(|failed| FailedItem::of(&failed.reference, &failed.error)).collect();
+    failures.extend(failed_items(&found.failures, set.config));
     let routes = Routes {
         mode: Mode::Delete,
         cache: set.cache(),

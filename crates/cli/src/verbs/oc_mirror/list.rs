@@ -2,8 +2,8 @@ use airlift_catalog::{Package, Wanted};
 use airlift_oc_mirror::GENERIC;
 use airlift_registry::client::{Client, Repository};
 use airlift_spec::{Failure, Reference};
-use airlift_upstream::read_catalog;
 use airlift_upstream::resolve::Upstream;
+use airlift_upstream::{Indexes, read_catalog};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -112,6 +112,7 @@ async fn of_catalog(
         base: ".".into(),
         programs: app.environment.programs(),
         releases: app.environment.release_places(),
+        indexes: Indexes::default(),
     };
     let part = match &wanted.package {
         Some(package) => Wanted::packages([package]),

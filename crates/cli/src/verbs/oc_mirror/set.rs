@@ -2,16 +2,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use airlift_oc_mirror::{ArgumentError, ChartRepository, ImageSet, Transport, Workspace};
+use airlift_spec::stack::Finder;
 use airlift_spec::{Failure, Reference, Stack};
 use airlift_store::Store;
-use airlift_upstream::chart_index;
 use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::Upstream;
+use airlift_upstream::{Indexes, UpstreamError, chart_index};
 
 use super::NAME;
 use super::flags::Common;
 use crate::app::{App, Side};
 use crate::error::CliError;
+use crate::failure::FailedItem;
 use crate::output::counted;
 use crate::verbs::fetch::folder_of;
 
@@ -41,6 +43,7 @@ impl Set<'_> {
                 answers: Some(self.workspace.graphs()),
                 ..self.app.environment.release_places()
             },
+            indexes: Indexes::default(),
         })
     }
 
@@ -53,13 +56,26 @@ impl Set<'_> {
         named.map(|reference| reference.host().to_owned()).collect()
     }
 
-    /// The stack that the set is, with every chart of the repositories of which all are wanted.
-    pub(super) async fn stack(&self, upstream: &Upstream) -> Result<Stack, Failure> {
+    /// The stack that the set is, with every chart of the repositories of which all are wanted, and which of these
+    /// could not be asked.
+    pub(super) async fn stack(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<(Stack, Vec<FailedItem>), Failure> {
         let translation = self.content.translate(NAME)?;
-        let mut stack = translation.stack;
+        let (mut stack, mut lost) = (translation.stack, Vec::new());
         let mut versions = 0;
         for repository in &translation.whole_repositories {
-            let charts = self.every_chart(repository, upstream).await?;
+            let charts = match self.every_chart(repository, upstream).await {
+                Ok(charts) => charts,
+                Err(err) if err.stops_everything() => return Err(err.into()),
+                Err(err) => {
+                    let err = err.at(repository.line, &repository.name);
+                    let item = format!("chart: {}", repository.name);
+                    lost.push(FailedItem::of_source(item, &err, self.config));
+                    continue;
+                }
+            };
             versions += charts.len();
             if versions > MAX_VERSIONS {
                 return Err(too_many(repository, versions));
@@ -68,14 +84,14 @@ impl Set<'_> {
             self.app.say(format!("{}: {count} of charts in its index", repository.name));
             stack.finders.extend(charts);
         }
-        Ok(stack)
+        Ok((stack, lost))
     }
 
     async fn every_chart(
         &self,
         repository: &ChartRepository,
         upstream: &Upstream,
-    ) -> Result<Vec<airlift_spec::stack::Finder>, Failure> {
+    ) -> Result<Vec<Finder>, UpstreamError> {
         let listed = chart_index(&repository.url, upstream, &self.app.ctx).await?;
         let finder = |(name, version): (String, String)| repository.finder_of(name, version);
         Ok(listed.into_iter().map(finder).collect())

@@ -169,8 +169,8 @@ fn a_repository_without_charts_means_all_of_them() {
     for version in ["1.0.0", "1.1.0"] {
         assert!(mapping.contains(&format!("/ai/app:{version}=")), "{mapping}");
     }
-    // Once to say how many there are, and once for all of them.
-    assert_eq!(registry.count("GET", "/charts/index.yaml"), 2, "{}", registry.transcript());
+    // To say how many there are, and for all of them.
+    assert_eq!(registry.count("GET", "/charts/index.yaml"), 1, "{}", registry.transcript());
     // Nobody but the index knows them.
     let ran = airlift(&world, ["resolve", "-f", "isc.yaml"]);
     assert_eq!(ran.code, Some(2), "{ran}");
@@ -178,19 +178,40 @@ fn a_repository_without_charts_means_all_of_them() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_read_ends_the_run() {
-    let registry = FakeRegistry::start();
-    let world = crate::world::world();
+fn a_repository_that_cannot_be_read_sinks_its_charts_alone() {
+    let registry = with_catalog();
     for (url, expected) in [
         (format!("{}/gone", registry.url()), "gone/index.yaml"),
         ("oci://far.example/charts".to_owned(), "has no index"),
     ] {
-        let set = format!(
-            "kind: ImageSetConfiguration\nmirror:\n  helm: {{repositories: [{{name: all, url: '{url}'}}]}}\n"
-        );
-        world.write("isc.yaml", set).unwrap();
-        let ran = airlift(&world, DRY);
+        let world = world_with_set(&registry);
+        let helm = format!("  helm:\n    repositories:\n    - {{name: all, url: '{url}'}}\n");
+        world.write("isc.yaml", text(&world, "isc.yaml") + &helm).unwrap();
+        let ran = world.run(DRY).unwrap();
+        assert_eq!(ran.code, Some(16), "{ran}");
+        let said = &ran.stdout;
+        assert!(said.contains("chart: all") && said.contains(expected), "{ran}");
+        assert!(said.contains("isc.yaml: line 11: `all` cannot be carried"), "{ran}");
+        let mapping = text(&world, "disk/working-dir/dry-run/mapping.txt");
+        assert!(mapping.contains("/team/multi:v2="), "{mapping}");
+
+        let far = FakeRegistry::start();
+        let to = format!("docker://{}", far.host());
+        let straight = ["oc-mirror", "-c", "isc.yaml", "--workspace", "file://ws", &to, "--v2"];
+        let ran = world.run(straight).unwrap();
+        assert_eq!(ran.code, Some(16), "{ran}");
+        assert!(ran.stdout.contains(expected), "{ran}");
+        assert!(far.tags("team/app").contains_key("v1"), "{:?}", far.repositories());
+
+        // Half of what was asked for would be taken for all of it.
+        let ran = world.run(["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"]).unwrap();
+        assert_eq!(ran.code, Some(16), "{ran}");
+        assert!(ran.stdout.contains("no volumes are written"), "{ran}");
+        let delete = "kind: DeleteImageSetConfiguration\ndelete:\n";
+        world.write("disc.yaml", format!("{delete}{helm}")).unwrap();
+        let args = ["oc-mirror", "delete", "-c", "disc.yaml", "--generate", "--workspace"];
+        let ran = world.run([&args[..], &["file://ws", &to, "--v2"]].concat()).unwrap();
         assert_eq!(ran.code, Some(1), "{ran}");
-        assert!(ran.stderr.contains(expected), "{ran}");
+        assert!(ran.stdout.contains(expected), "{ran}");
     }
 }

@@ -240,3 +240,21 @@ fn of_a_bundle_goes_what_the_configuration_of_the_far_side_names() {
     assert!(ran.stdout.contains("warning[imageset-changed] catalog: "), "{ran}");
     assert!(far.tags("ops/index").contains_key("v4.20"), "{ran}");
 }
+
+#[test]
+fn what_a_set_itself_gives_reason_to_say_is_said_by_every_verb_that_takes_it() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    add(&world, &format!("  - name: {}/team/untagged\n", registry.host()));
+    let resolved = document(&world, ["resolve", "-f", "isc.yaml"]);
+    let packed = document(&world, ["pack", "-f", "isc.yaml", "--to", "disk", "--no-binary"]);
+    for report in [&resolved, &packed["resolved"]] {
+        let said = report["findings"].as_array().unwrap();
+        let said = said.iter().find(|it| it["code"] == "imageset-image-left-out");
+        let message = said.unwrap_or_else(|| panic!("{report:#}"))["message"].as_str().unwrap();
+        assert!(message.starts_with("isc.yaml: line 9: "), "{message}");
+    }
+    assert!(!text(&world, "airlift.lock").contains("imageset-image-left-out"));
+    assert_eq!(packed["resolved"]["isChanged"], false);
+}
