@@ -14,6 +14,7 @@ pub mod raw;
 pub mod real;
 pub mod registry;
 pub mod samples;
+pub mod sources;
 pub mod tls;
 pub mod tools;
 pub mod world;
