@@ -6,6 +6,7 @@ use std::process::Command;
 
 use airlift_spec::Digest;
 use airlift_testkit::samples::{self, Sample};
+use airlift_testkit::sources;
 use airlift_testkit::tools::Ran;
 use airlift_testkit::world::Running;
 use airlift_testkit::{FakeRegistry, World};
@@ -30,12 +31,30 @@ impl Plant {
         world.write_stack("plant", &[&upstream.reference("team/app", "1")]).unwrap();
         let plant = Self { upstream, world, image };
         plant.airlift(0, &["resolve"]);
-        plant.airlift(0, &["keygen"]);
-        let config = plant.world.home().join("config/airlift");
-        fs_err::create_dir(config.join("trust")).unwrap();
-        fs_err::copy(config.join("signing.pub"), config.join("trust/own.pub")).unwrap();
+        plant.trust_own_key();
         plant.upstream.forget_requests();
         plant
+    }
+
+    /// One with an image set in `isc.yaml`: an operator, an index, and `image` as one more.
+    pub(crate) fn of_image_set(image: Sample) -> Self {
+        let upstream = FakeRegistry::start();
+        sources::publish_images(&upstream);
+        sources::publish_catalog(&upstream);
+        upstream.put("team/large", "1", &image);
+        let world = World::new(env!("CARGO_BIN_EXE_airlift")).unwrap();
+        let large = format!("  - name: {}\n", upstream.reference("team/large", "1"));
+        world.write("isc.yaml", sources::image_set(&upstream.host()) + &large).unwrap();
+        let plant = Self { upstream, world, image };
+        plant.trust_own_key();
+        plant
+    }
+
+    pub(crate) fn trust_own_key(&self) {
+        self.airlift(0, &["keygen"]);
+        let config = self.world.home().join("config/airlift");
+        fs_err::create_dir_all(config.join("trust")).unwrap();
+        fs_err::copy(config.join("signing.pub"), config.join("trust/own.pub")).unwrap();
     }
 
     /// The same with all of it fetched.
@@ -117,12 +136,19 @@ pub(crate) fn stored_blobs(store: &Path) -> BTreeSet<Digest> {
     files.map(|entry| hash(entry.unwrap().path())).collect()
 }
 
-/// Every file of a folder by name.
+/// Every file below a folder by its path there, but for those that a kill left under a name that is only theirs.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs_err::read_dir(folder).unwrap();
-    let read = |entry: fs_err::DirEntry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        (name, fs_err::read(entry.path()).unwrap())
-    };
-    entries.map(|entry| read(entry.unwrap())).collect()
+    let mut files = BTreeMap::new();
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let (path, name) = entry.map(|it| (it.path(), it.file_name())).unwrap();
+        let name = name.to_string_lossy().into_owned();
+        if path.is_dir() {
+            files.extend(
+                self::files(&path).into_iter().map(|(below, it)| (name.clone() + "/" + &below, it)),
+            );
+        } else if !name.starts_with(".airlift-") {
+            files.insert(name, fs_err::read(&path).unwrap());
+        }
+    }
+    files
 }
