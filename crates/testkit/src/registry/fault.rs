@@ -26,6 +26,8 @@ pub enum Fault {
     TooLong(u64),
     /// The body ends this many bytes before its true end, and `Content-Length` agrees.
     TooShort(u64),
+    /// The body goes on for ever, in chunks.
+    Endless,
     /// There is no `Content-Length`: the body comes in chunks.
     NoContentLength,
     /// `Docker-Content-Digest` names something else.
@@ -192,6 +194,7 @@ impl Fault {
             | Self::WrongContentLength(_)
             | Self::TooLong(_)
             | Self::TooShort(_)
+            | Self::Endless
             | Self::NoContentLength
             | Self::LieAboutDigest
             | Self::NoDigestHeader
@@ -207,7 +210,10 @@ impl Fault {
                 has_content && (answer.body.len() as u64) > *at
             }
             Self::TooShort(less) => has_content && answer.body.len() as u64 >= *less,
-            Self::WrongContentLength(_) | Self::TooLong(_) | Self::NoContentLength => has_content,
+            Self::WrongContentLength(_)
+            | Self::TooLong(_)
+            | Self::Endless
+            | Self::NoContentLength => has_content,
             Self::LieAboutDigest | Self::NoDigestHeader => {
                 answer.status.is_success() && answer.header("docker-content-digest").is_some()
             }
