@@ -32,6 +32,10 @@ pub(crate) struct Remotes {
     keep: Arc<Pins>,
     /// What this run has brought. Whoever brings something holds it, so that two sources get the same.
     brought: Arc<Mutex<Pins>>,
+    /// Of that, what sources are made of that could be understood. Nothing else is pinned: what was noise would stay so.
+    pinned: Arc<Mutex<Pins>>,
+    /// Of that, what one source is made of.
+    of_source: Arc<Mutex<Pins>>,
     ctx: Ctx,
 }
 
@@ -48,13 +52,25 @@ impl Remotes {
             offline: options.offline,
             keep: Arc::new(before.map(|lock| lock.remotes.clone()).unwrap_or_default()),
             brought: Arc::default(),
+            pinned: Arc::default(),
+            of_source: Arc::default(),
             ctx: ctx.clone(),
         }
     }
 
-    /// What was brought.
+    /// The same, for a source of its own.
+    pub(crate) fn for_source(&self) -> Self {
+        Self { of_source: Arc::default(), ..self.clone() }
+    }
+
+    /// Pins what the source is made of, once that is understood.
+    pub(crate) async fn pin(&self) {
+        self.pinned.lock().await.append(&mut *self.of_source.lock().await);
+    }
+
+    /// What was pinned.
     pub(crate) async fn pins(&self) -> Pins {
-        self.brought.lock().await.clone()
+        self.pinned.lock().await.clone()
     }
 
     /// A file; of a repository, the archive of what is used of it.
@@ -68,19 +84,28 @@ impl Remotes {
         address: &Address,
     ) -> Result<Vec<u8>, UpstreamError> {
         let mut brought = self.brought.lock().await;
+        let (pin, bytes) = self.stored_or_fetched(written, address, &brought).await?;
+        brought.insert(written.to_owned(), pin.clone());
+        self.of_source.lock().await.insert(written.to_owned(), pin);
+        Ok(bytes)
+    }
+
+    async fn stored_or_fetched(
+        &self,
+        written: &str,
+        address: &Address,
+        brought: &Pins,
+    ) -> Result<(RemotePin, Vec<u8>), UpstreamError> {
         let known = brought.get(written).or_else(|| self.keep.get(written)).cloned();
-        let stored = match &known {
-            Some(pin) => self.stored(pin.digest).await?,
-            None => None,
-        };
-        if let (Some(pin), Some(bytes)) = (&known, stored) {
-            brought.insert(written.to_owned(), pin.clone());
-            return Ok(bytes);
+        if let Some(pin) = &known
+            && let Some(bytes) = self.stored(pin.digest).await?
+        {
+            return Ok((pin.clone(), bytes));
         }
         if self.offline {
             return Err(UpstreamError::RemoteOffline { address: written.to_owned() });
         }
-        let commit = self.commit_of(address, &brought);
+        let commit = self.commit_of(address, brought);
         let (pin, bytes) = fetch(written, address, commit, &self.upstream, &self.ctx).await?;
         if let Some(known) = known.filter(|known| *known != pin) {
             return Err(UpstreamError::RemoteMoved {
@@ -92,8 +117,7 @@ impl Remotes {
         let (store, digest) = (self.upstream.store.clone(), pin.digest);
         let put = move || store.put(digest, &bytes).map(|()| bytes);
         let bytes = blocking(put).await.map_err(UpstreamError::StoreItself)?;
-        brought.insert(written.to_owned(), pin);
-        Ok(bytes)
+        Ok((pin, bytes))
     }
 
     /// What the store has of an address that an earlier lock pins. Asks nobody.
@@ -172,18 +196,17 @@ async fn checkout(
     })
 }
 
-/// A web page where objects are meant: of a repository, or for a sign-in.
+/// What a server gives in the place of objects: nothing, or a web page, of a repository or for a sign-in.
 fn refuse_pages(url: &str, bytes: &[u8]) -> Result<(), UpstreamError> {
-    let start = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    if start != Some(&b'<') {
-        return Ok(());
-    }
-    let help = "name a file, or mark the address as a repository, by `?ref=` behind it";
-    Err(UpstreamError::Local {
-        path: url.to_owned(),
-        problem: "is a web page".to_owned(),
-        help: Some(help.to_owned()),
-    })
+    let (problem, help) = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => ("is empty", None),
+        Some(b'<') => {
+            let help = "name a file, or mark the address as a repository, by `?ref=` behind it";
+            ("is a web page", Some(help.to_owned()))
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(UpstreamError::Local { path: url.to_owned(), problem: problem.to_owned(), help })
 }
 
 /// Says which addresses lead elsewhere by now than the lock says.

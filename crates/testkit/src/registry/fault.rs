@@ -26,6 +26,8 @@ pub enum Fault {
     TooLong(u64),
     /// The body ends this many bytes before its true end, and `Content-Length` agrees.
     TooShort(u64),
+    /// These bytes come in place of the body.
+    Instead(Vec<u8>),
     /// The body goes on for ever, in chunks.
     Endless,
     /// There is no `Content-Length`: the body comes in chunks.
@@ -194,6 +196,7 @@ impl Fault {
             | Self::WrongContentLength(_)
             | Self::TooLong(_)
             | Self::TooShort(_)
+            | Self::Instead(_)
             | Self::Endless
             | Self::NoContentLength
             | Self::LieAboutDigest
@@ -212,6 +215,7 @@ impl Fault {
             Self::TooShort(less) => has_content && answer.body.len() as u64 >= *less,
             Self::WrongContentLength(_)
             | Self::TooLong(_)
+            | Self::Instead(_)
             | Self::Endless
             | Self::NoContentLength => has_content,
             Self::LieAboutDigest | Self::NoDigestHeader => {

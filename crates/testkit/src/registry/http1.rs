@@ -257,6 +257,10 @@ fn spoil(answer: &mut Answer, fault: Option<&Fault>) -> (Option<u64>, End) {
             answer.body.truncate(index(whole - less));
             (Some(whole - less), End::Well)
         }
+        Some(Fault::Instead(bytes)) => {
+            answer.body = bytes.clone().into();
+            (Some(bytes.len() as u64), End::Well)
+        }
         Some(Fault::Endless) => (None, End::Never),
         Some(Fault::NoContentLength) => (None, End::Well),
         Some(Fault::LieAboutDigest) => {
