@@ -7,6 +7,7 @@ mod background;
 pub mod clients;
 mod data;
 pub mod disk;
+pub mod git;
 pub mod netns;
 pub mod openshift;
 pub mod proxy;
@@ -20,6 +21,7 @@ pub mod tools;
 pub mod world;
 
 pub use data::data;
+pub use git::GitServer;
 pub use proxy::FaultProxy;
 pub use registry::{Auth, Bearer, Credentials, FakeOptions, FakeRegistry, Fault, On};
 pub use samples::Sample;

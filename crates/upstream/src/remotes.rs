@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlift_helm::{Address, MAX_TREE_BYTES, Repository};
 use airlift_spec::lock::{Commit, RemotePin};
-use airlift_spec::{Ctx, Digest, Finding, Lock};
+use airlift_spec::{Ctx, Digest, Event, Finding, Lock};
 use airlift_store::StoreError;
 use futures::StreamExt as _;
 use tokio::sync::Mutex;
@@ -152,6 +153,12 @@ impl Remotes {
     }
 }
 
+/// Tries to read a repository, the first one included.
+const TRIES: u32 = 3;
+
+/// Pause before the second try; longer before the third.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Most bytes of what the store has: a tree with its names.
 const MAX_STORED_BYTES: u64 = 2 * MAX_TREE_BYTES;
 
@@ -188,12 +195,26 @@ async fn checkout(
         let asked = upstream.client.may_ask(url);
         asked.map_err(|source| UpstreamError::Client { reference: url.clone(), source })?;
     }
-    let (programs, ctx, repository) = (upstream.programs.clone(), ctx.clone(), repository.clone());
-    let done = blocking(move || git::tree(&repository, commit.as_ref(), &programs, &ctx)).await;
-    done.map_err(|source| match source {
-        GitError::Cancelled => UpstreamError::Cancelled,
-        source => UpstreamError::Git { address: written.to_owned(), source },
-    })
+    let what = format!("the repository of {written}");
+    let mut attempt = 1;
+    loop {
+        let (repository, commit) = (repository.clone(), commit.clone());
+        let (programs, stop) = (upstream.programs.clone(), ctx.clone());
+        let tree = move || git::tree(&repository, commit.as_ref(), &programs, &stop);
+        match blocking(tree).await {
+            Ok(tree) => return Ok(tree),
+            Err(GitError::Cancelled) => return Err(UpstreamError::Cancelled),
+            Err(err) if err.is_passing() && attempt < TRIES => {
+                let (wait, reason) = (PAUSE * attempt, err.to_string());
+                attempt += 1;
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                ctx.events.emit(Event::Retried { what: what.clone(), attempt, wait_ms, reason });
+                let slept = ctx.cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
+                slept.ok_or(UpstreamError::Cancelled)?;
+            }
+            Err(source) => return Err(UpstreamError::Git { address: written.to_owned(), source }),
+        }
+    }
 }
 
 /// What a server gives in the place of objects: nothing, or a web page, of a repository or for a sign-in.

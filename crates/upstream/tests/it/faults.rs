@@ -2,12 +2,14 @@
 //! the other sources are pinned all the same.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
 use airlift_registry::client::{Client, ClientOptions, Tuning};
 use airlift_spec::{Class, Explain as _, Lock, Stack};
 use airlift_testkit::openshift::{Published, Signer};
-use airlift_testkit::{Fault, On, need, samples, sources};
+use airlift_testkit::proxy::Line;
+use airlift_testkit::{FakeRegistry, Fault, FaultProxy, GitServer, On, need, samples, sources};
 use airlift_upstream::releases::ReleasePlaces;
 use airlift_upstream::resolve::Resolution;
 
@@ -247,5 +249,88 @@ async fn a_redirect_is_followed_where_it_is_safe_and_told_where_it_is_not() {
         assert_eq!(resolved.lock, whole.lock, "{asked:?}");
         let in_a_circle = to(&path.clone());
         faulty.fails(&asked, &in_a_circle, Class::Integrity).await;
+    }
+}
+
+/// A world, and a repository in it behind a line that can fail.
+fn with_repository(git: &Path, kustomize: &Path) -> (World, GitServer, FaultProxy) {
+    let mut world = World::new();
+    let folders = [git, kustomize].map(|program| program.parent().unwrap());
+    world.upstream.programs = std::env::join_paths(folders).unwrap();
+    sources::publish_images(&world.registry);
+    let repository = world.folder().join("r.git");
+    fs_err::create_dir_all(&repository).unwrap();
+    let pod = sources::pod(&world.registry.reference("team/app", "v1"));
+    fs_err::write(repository.join("kustomization.yaml"), "resources: [pod.yaml]\n").unwrap();
+    fs_err::write(repository.join("pod.yaml"), pod).unwrap();
+    fs_err::write(repository.join("noise"), samples::noise(1, 200_000)).unwrap();
+    sources::commit_all(git, &repository);
+    let server = GitServer::start(git, world.folder()).unwrap();
+    let line = FaultProxy::to(server.address()).unwrap();
+    (world, server, line)
+}
+
+/// A stack of an image, and in line 5 of a kustomization whose base is `address`.
+fn built_on(world: &World, address: &str) -> Stack {
+    let deploy = world.folder().join("deploy");
+    fs_err::create_dir_all(&deploy).unwrap();
+    let text = format!("resources: ['{address}']\n");
+    fs_err::write(deploy.join("kustomization.yaml"), text).unwrap();
+    let image = world.registry.reference("team/multi", "v2");
+    let text =
+        format!("version: 1\nname: demo\nsources:\n- image: {image}\n- manifests: ./deploy\n");
+    airlift_spec::stack::parse(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_repository_behind_a_bad_line_is_asked_again_and_never_taken_by_half() {
+    let (mut world, _server, line) = with_repository(&need!("git"), &need!("kustomize"));
+    let stack = built_on(&world, &format!("http://{}/r.git?ref=main", line.host()));
+    let whole = world.lock(&stack).await;
+    assert_eq!(paths(&whole), ["team/app", "team/multi"]);
+    // In the head of the first answer, in its body, and in the middle of the pack.
+    for at in [0, 20, 300, 100_000] {
+        fs_err::remove_dir_all(world.upstream.store.root()).unwrap();
+        world.start_over();
+        line.once(Line { cut_after: Some(at), ..Line::default() });
+        assert_eq!(world.lock(&stack).await, whole, "cut after {at}");
+    }
+    for at in [20, 300, 100_000] {
+        fs_err::remove_dir_all(world.upstream.store.root()).unwrap();
+        world.start_over();
+        line.set(Line { cut_after: Some(at), ..Line::default() });
+        let Resolution { lock, failures, .. } = world.resolve(&stack).await;
+        let error = &failures[0].error;
+        assert_eq!((error.class(), error.line()), (Class::Network, Some(5)), "{at}: {error:?}");
+        assert_eq!(paths(&lock), ["team/multi"]);
+        assert!(lock.remotes.is_empty(), "{:?}", lock.remotes);
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_is_refused_or_noise_is_asked_for_once_and_a_busy_one_thrice() {
+    let (world, _server, _line) = with_repository(&need!("git"), &need!("kustomize"));
+    let fake = FakeRegistry::start();
+    let stack = built_on(&world, &format!("{}/r.git?ref=main", fake.url()));
+    let (refs, status) = ("/r.git/info/refs", |status| Fault::Status(status, Vec::new()));
+    fake.put_file(&format!("{refs}?service=git-upload-pack"), "<html>sign in</html>");
+    for (fault, tries) in [
+        (None, 1),
+        (Some(status(404)), 1),
+        (Some(status(403)), 1),
+        (Some(status(503)), 3),
+        (Some(Fault::RetryAfter(1)), 3),
+    ] {
+        if let Some(fault) = &fault {
+            fake.fail_always(On::get(refs), fault.clone());
+        }
+        let Resolution { lock, failures, .. } = world.resolve(&stack).await;
+        let error = &failures[0].error;
+        assert_eq!((error.class(), error.line()), (Class::Network, Some(5)), "{error:?}");
+        assert_eq!(paths(&lock), ["team/multi"]);
+        let asked = fake.count("GET", "service=git-upload-pack");
+        assert_eq!(asked, tries, "{fault:?}: {}\n{error:?}", fake.transcript());
+        fake.heal();
+        fake.forget_requests();
     }
 }
