@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use airlift_spec::Digest;
+use airlift_testkit::openshift::{Published, Signer, graph, graph_data};
 use airlift_testkit::samples::{self, Sample};
 use airlift_testkit::sources;
 use airlift_testkit::tools::Ran;
@@ -50,7 +51,44 @@ impl Plant {
         plant
     }
 
-    pub(crate) fn trust_own_key(&self) {
+    /// One whose stack has a source of every kind, and who signs its releases.
+    pub(crate) fn of_sources(published: Published, programs: &[PathBuf; 3]) -> (Self, Signer) {
+        let Published { registry, signer, nodes, mut world, .. } = published;
+        let host = registry.host();
+        sources::publish_images(&registry);
+        sources::publish_catalog(&registry);
+        sources::publish_charts(&registry);
+        for (seed, name) in [(31, "base"), (32, "crds"), (33, "objects")] {
+            let image = format!("kube/{name}");
+            registry.put(&image, "1", &samples::image(seed, &[40_000]));
+            let pod = sources::pod(&registry.reference(&image, "1"))
+                .replace("name: app", &format!("name: {name}"));
+            registry.put_file(&format!("/{name}.yaml"), pod.clone());
+            world.write(&format!("repo/base/{name}.yaml"), pod).unwrap();
+        }
+        world.write("repo/base/kustomization.yaml", "resources: [base.yaml]\n").unwrap();
+        let repository = world.path().join("repo");
+        sources::commit_all(&programs[0], &repository);
+        let base = format!("file://{}//base?ref=main", repository.display());
+        let deploy = format!("resources: ['{base}', 'http://{host}/crds.yaml']\n");
+        world.write("deploy/kustomization.yaml", deploy).unwrap();
+        world.write("graphs/amd64-stable-4.20.json", graph(&nodes)).unwrap();
+        world.write("graphs/graph-data.tar.gz", graph_data()).unwrap();
+        let graphs = format!("file://{}", world.path().join("graphs").display());
+        world.set("UPDATE_URL_OVERRIDE", &graphs);
+        let folders = programs.iter().map(|it| it.parent().unwrap());
+        world.set("PATH", std::env::join_paths(folders).unwrap().to_str().unwrap());
+        let stack = format!(
+            "version: 1\nname: plant\nsources:\n- manifests: ./deploy\n- manifests: http://{host}/objects.yaml\n- {{chart: app, repository: 'http://{host}/charts'}}\n- {{openshift: stable-4.20, graph: true}}\n- {{catalog: '{host}/ops/index:v4.20', packages: [{{name: app}}]}}\n"
+        );
+        world.write("airlift.yaml", stack).unwrap();
+        let image = samples::image(31, &[40_000]);
+        let plant = Self { upstream: registry, world, image };
+        plant.trust_own_key();
+        (plant, signer)
+    }
+
+    fn trust_own_key(&self) {
         self.airlift(0, &["keygen"]);
         let config = self.world.home().join("config/airlift");
         fs_err::create_dir_all(config.join("trust")).unwrap();
@@ -102,6 +140,25 @@ impl Plant {
         self.world.path().join(name).display().to_string()
     }
 }
+
+/// A plant whose stack has a source of every kind, and who signs its releases. None where a program is missing.
+macro_rules! plant_of_sources {
+    () => {{
+        let programs = [
+            airlift_testkit::need!("git"),
+            airlift_testkit::need!("kustomize"),
+            airlift_testkit::need!("helm"),
+        ];
+        let Some(published) =
+            airlift_testkit::openshift::Published::new(env!("CARGO_BIN_EXE_airlift"))
+        else {
+            return;
+        };
+        $crate::plant::Plant::of_sources(published, &programs)
+    }};
+}
+
+pub(crate) use plant_of_sources;
 
 pub(crate) fn create<'a>(to: &'a str, volume_size: &'a str) -> [&'a str; 7] {
     ["bundle", "create", "--to", to, "--volume-size", volume_size, "--no-binary"]

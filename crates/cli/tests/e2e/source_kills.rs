@@ -1,61 +1,13 @@
 //! What brings charts, kustomizations, catalogs and releases, killed at random moments.
 
-use airlift_testkit::openshift::{Published, Signer, graph, graph_data};
-use airlift_testkit::{need, samples, sources};
-
-use crate::plant::Plant;
+use crate::plant::plant_of_sources;
 use crate::random_kills::{
     left, nothing_came_twice, nothing_is_half, same_volumes_in_the_end, there,
 };
 
-/// A plant whose stack has a source of every kind, and who signs its releases. None where a program is missing.
-macro_rules! plant {
-    () => {{
-        let programs = [need!("git"), need!("kustomize"), need!("helm")];
-        let Some(published) = Published::new(env!("CARGO_BIN_EXE_airlift")) else { return };
-        plant(published, &programs)
-    }};
-}
-
-fn plant(published: Published, programs: &[std::path::PathBuf; 3]) -> (Plant, Signer) {
-    let Published { registry, signer, nodes, mut world, .. } = published;
-    let host = registry.host();
-    sources::publish_images(&registry);
-    sources::publish_catalog(&registry);
-    sources::publish_charts(&registry);
-    for (seed, name) in [(31, "base"), (32, "crds"), (33, "objects")] {
-        let image = format!("kube/{name}");
-        registry.put(&image, "1", &samples::image(seed, &[40_000]));
-        let pod = sources::pod(&registry.reference(&image, "1"))
-            .replace("name: app", &format!("name: {name}"));
-        registry.put_file(&format!("/{name}.yaml"), pod.clone());
-        world.write(&format!("repo/base/{name}.yaml"), pod).unwrap();
-    }
-    world.write("repo/base/kustomization.yaml", "resources: [base.yaml]\n").unwrap();
-    let repository = world.path().join("repo");
-    sources::commit_all(&programs[0], &repository);
-    let base = format!("file://{}//base?ref=main", repository.display());
-    let deploy = format!("resources: ['{base}', 'http://{host}/crds.yaml']\n");
-    world.write("deploy/kustomization.yaml", deploy).unwrap();
-    world.write("graphs/amd64-stable-4.20.json", graph(&nodes)).unwrap();
-    world.write("graphs/graph-data.tar.gz", graph_data()).unwrap();
-    let graphs = format!("file://{}", world.path().join("graphs").display());
-    world.set("UPDATE_URL_OVERRIDE", &graphs);
-    let folders = programs.iter().map(|it| it.parent().unwrap());
-    world.set("PATH", std::env::join_paths(folders).unwrap().to_str().unwrap());
-    let stack = format!(
-        "version: 1\nname: plant\nsources:\n- manifests: ./deploy\n- manifests: http://{host}/objects.yaml\n- {{chart: app, repository: 'http://{host}/charts'}}\n- {{openshift: stable-4.20, graph: true}}\n- {{catalog: '{host}/ops/index:v4.20', packages: [{{name: app}}]}}\n"
-    );
-    world.write("airlift.yaml", stack).unwrap();
-    let image = samples::image(31, &[40_000]);
-    let plant = Plant { upstream: registry, world, image };
-    plant.trust_own_key();
-    (plant, signer)
-}
-
 #[test]
 fn resolve_of_every_kind_of_source_killed_at_any_moment_pins_the_same_and_brings_nothing_twice() {
-    let (plant, _signer) = plant!();
+    let (plant, _signer) = plant_of_sources!();
     let args = ["--store", "CASE/store", "resolve", "--lock", "CASE/lock"];
     plant.kill_often(
         "resolve of sources",
@@ -78,7 +30,7 @@ fn resolve_of_every_kind_of_source_killed_at_any_moment_pins_the_same_and_brings
 
 #[test]
 fn pack_of_every_kind_of_source_killed_at_any_moment_makes_the_same_bundle() {
-    let (plant, _signer) = plant!();
+    let (plant, _signer) = plant_of_sources!();
     let args = ["--store", "CASE/store", "pack", "--lock", "CASE/lock", "--to", "CASE/out"];
     let args = [&args[..], &["--volume-size", "64KiB", "--no-binary"]].concat();
     plant.kill_often(
@@ -98,7 +50,7 @@ fn pack_of_every_kind_of_source_killed_at_any_moment_makes_the_same_bundle() {
 
 #[test]
 fn an_export_killed_at_any_moment_leaves_whole_files_or_none() {
-    let (plant, _signer) = plant!();
+    let (plant, _signer) = plant_of_sources!();
     plant.airlift(0, &["resolve"]);
     let olm = ["export", "--format", "olm", "--registry", "far.example", "--to", "CASE/out"];
     let verbs: [(&str, &[&str]); 3] = [

@@ -9,6 +9,7 @@
 //! - A revision and an address cannot be taken for options: they stand behind `--`.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const MAX_BYTES: u64 = 2 << 30;
 
 /// The longest that one step may take.
 const TIMEOUT: Duration = Duration::from_mins(15);
+
+/// Bytes for which a disk that is not full has room.
+const PROBE_BYTES: usize = 1 << 20;
 
 /// The longest that a server may be silent, in seconds.
 const SILENCE: u32 = 30;
@@ -72,11 +76,9 @@ pub enum GitError {
     #[error("there is no `git` program")]
     Absent,
     #[error("failed to run `git`")]
-    Run(#[source] std::io::Error),
+    Run(#[source] io::Error),
     #[error("git says: {0}")]
     Refused(String),
-    #[error("there is no room for it in `{}`", .0.display())]
-    Full(PathBuf),
     #[error(
         "its commit {0} is larger than {MAX_BYTES} bytes or has more than {MAX_TREE_FILES} files"
     )]
@@ -94,7 +96,7 @@ impl Explain for GitError {
         match self {
             Self::Absent | Self::TooLarge(_) => Class::Input,
             Self::Refused(_) | Self::TimedOut => Class::Network,
-            Self::Run(_) | Self::Full(_) => Class::Storage,
+            Self::Run(_) => Class::Storage,
             Self::Tree(source) => source.class(),
             Self::Cancelled => Class::Cancelled,
         }
@@ -107,7 +109,7 @@ impl Explain for GitError {
             Self::Refused(said) if said.contains("remote ref") => Some(
                 "name a branch, a tag, or a whole commit that it has, as in `?ref=main`".to_owned(),
             ),
-            Self::Full(_) => Some("free room there, or let TMPDIR name another folder".to_owned()),
+            Self::Run(source) => process::no_room(&source.to_string()),
             Self::Tree(source) => source.help(),
             _ => None,
         }
@@ -245,8 +247,8 @@ impl Git<'_> {
         );
         match ran {
             Ok(ran) if ran.is_success => Ok(ran.stdout),
-            Ok(ran) if ran.stderr.contains("No space left on device") => {
-                Err(GitError::Full(self.folder.parent().unwrap_or(&self.folder).to_owned()))
+            Ok(ran) if process::no_room(&ran.stderr).is_some() || self.is_full() => {
+                Err(GitError::Run(io::ErrorKind::StorageFull.into()))
             }
             Ok(ran) => Err(GitError::Refused(self.own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(GitError::Run(source)),
@@ -256,6 +258,12 @@ impl Git<'_> {
             }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
+    }
+
+    /// Whether there is no room, for which Git has many words.
+    fn is_full(&self) -> bool {
+        let probed = fs_err::write(self.folder.join("probe"), vec![0; PROBE_BYTES]);
+        probed.is_err_and(|err| err.kind() == io::ErrorKind::StorageFull)
     }
 
     /// What it says, without the name of the folder, which is another one each time.
