@@ -8,7 +8,8 @@ use std::process::Command;
 
 use airlift_spec::Digest;
 use airlift_testkit::registry::{Auth, Credentials, FakeOptions, FakeRegistry};
-use airlift_testkit::samples;
+use airlift_testkit::world::Running;
+use airlift_testkit::{World, samples};
 
 use crate::dice::Life;
 use crate::plant::{Plant, blob_requests, create, files, said, stored_blobs};
@@ -434,7 +435,7 @@ fn verbs_that_only_look_change_nothing_however_they_end() {
     let (out, reference) =
         (files(&plant.world.path().join("out")), plant.upstream.reference("team/app", "1"));
     let host = far.host();
-    let verbs: [(&str, &[&str]); 9] = [
+    let verbs: [(&str, &[&str]); 13] = [
         ("verify", &["verify", "out"]),
         ("verify --deep", &["verify", "--deep", "out"]),
         ("bundle ls", &["bundle", "ls", "out"]),
@@ -444,6 +445,10 @@ fn verbs_that_only_look_change_nothing_however_they_end() {
         ("why", &["why", &reference]),
         ("fsck", &["fsck"]),
         ("gc --dry-run", &["gc", "--dry-run"]),
+        ("fetch --dry-run", &["fetch", "--dry-run"]),
+        ("export", &["export", "--format", "cyclonedx"]),
+        ("oc-mirror version", &["oc-mirror", "version"]),
+        ("completions", &["completions", "bash"]),
     ];
     let store = plant.world.home().join("data/airlift/store");
     let before = visible(&store);
@@ -560,4 +565,24 @@ fn a_server_killed_at_any_moment_of_an_upload_has_what_it_said_to_have() {
         plant.is_sound(&store);
         fs_err::remove_dir_all(store).unwrap();
     });
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_no_server_behind() {
+    let world = World::new(env!("CARGO_BIN_EXE_airlift")).unwrap();
+    // Its processes run in a folder below this one.
+    let folder = world.home().join("tmp");
+    let running = || {
+        let processes = fs_err::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let folders = processes.filter_map(|it| fs_err::read_link(it.path().join("cwd")).ok());
+        folders.filter(|it| it.starts_with(&folder)).count()
+    };
+    let mut demo = world.spawn(["demo", "--progress", "plain"]).unwrap();
+    let serves = |it: &Running| it.stderr().contains("airlift resolve");
+    assert!(demo.wait_until(serves).unwrap(), "{}", demo.stderr());
+    assert!(running() > 0, "a server runs there");
+    demo.kill().unwrap();
+    while running() > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }
