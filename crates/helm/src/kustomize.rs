@@ -95,6 +95,17 @@ pub enum KustomizeError {
 }
 
 impl KustomizeError {
+    /// What helps where there is no room for a copy, or for what is built.
+    fn no_room(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } | Self::Run { source, .. } => {
+                process::no_room(&source.to_string())
+            }
+            Self::Refused { message, .. } => process::no_room(message),
+            _ => None,
+        }
+    }
+
     /// The same, with `words` for every path and text in it: what lies in a folder of ours is called otherwise outside, and
     /// what is said stands in a lock, which has to be the same the next time.
     fn said(self, words: impl Fn(&str) -> String) -> Self {
@@ -133,6 +144,7 @@ impl Explain for KustomizeError {
         match self {
             Self::Cancelled => Class::Cancelled,
             Self::Yaml(source) => source.class(),
+            _ if self.no_room().is_some() => Class::Storage,
             Self::Absent
             | Self::NoKustomization { .. }
             | Self::Address { .. }
@@ -151,6 +163,7 @@ impl Explain for KustomizeError {
 
     fn help(&self) -> Option<String> {
         let help = match self {
+            Self::Read { .. } | Self::Run { .. } | Self::Refused { .. } => return self.no_room(),
             Self::Absent => "install kustomize or kubectl and put it on the PATH",
             Self::NoKustomization { .. } => "name a folder with a `kustomization.yaml`",
             Self::Chart { .. } => "name it as a `chart:` source of the stack",

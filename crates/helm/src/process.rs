@@ -35,6 +35,16 @@ pub enum Stopped {
     Cancelled,
 }
 
+/// What helps where what went wrong, in the words of a program or of the system, is that a disk is full: the one on which
+/// programs are given what they need, and write.
+pub fn no_room(said: &str) -> Option<String> {
+    let said = said.to_lowercase();
+    let is_full =
+        ["no space left on device", "no storage space"].iter().any(|it| said.contains(it));
+    let folder = std::env::temp_dir();
+    is_full.then(|| format!("free room in {}, or let TMPDIR name another folder", folder.display()))
+}
+
 /// A command that sees nothing of the user's environment: its homes are folders in `scratch`.
 pub(crate) fn isolated(program: &Path, scratch: &Path) -> Command {
     let mut command = Command::new(program);

@@ -121,6 +121,7 @@ impl Explain for RenderError {
             Self::Cancelled => Class::Cancelled,
             Self::Chart(source) => source.class(),
             Self::Path(source) => source.class(),
+            _ if self.no_room().is_some() => Class::Storage,
             Self::Absent { .. }
             | Self::NotHelm { .. }
             | Self::Run { .. }
@@ -136,9 +137,25 @@ impl Explain for RenderError {
             Self::Absent { .. } | Self::NotHelm { .. } => {
                 Some("install Helm 4 (or 3) and put it on the PATH".to_owned())
             }
-            Self::Refused { message, .. } => remedy(message).map(str::to_owned),
+            Self::Refused { message, .. } => {
+                self.no_room().or_else(|| remedy(message).map(str::to_owned))
+            }
+            Self::Run { .. } | Self::Scratch { .. } => self.no_room(),
             Self::Chart(source) => source.help(),
             Self::Path(source) => source.help(),
+            _ => None,
+        }
+    }
+}
+
+impl RenderError {
+    /// What helps where there is no room for what Helm is given, or for what it writes.
+    fn no_room(&self) -> Option<String> {
+        match self {
+            Self::Run { source, .. } | Self::Scratch { source, .. } => {
+                process::no_room(&source.to_string())
+            }
+            Self::Refused { message, .. } => process::no_room(message),
             _ => None,
         }
     }

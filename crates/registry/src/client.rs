@@ -284,7 +284,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Protocol`] where it is longer than `limit` bytes.
+    /// [`ClientError::TooLarge`] where it is longer than `limit` bytes.
     pub async fn file(
         &self,
         address: &str,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use airlift_spec::Digest;
 use serde_json::json;
 
-use crate::FakeRegistry;
 use crate::samples::{self, File, Image, Layer, Sample};
-use crate::tools::Runner;
+use crate::tools::{Runner, skip, tool};
+use crate::{FakeRegistry, World};
 
 /// An image that says it is a release with these components, and with this machine for `KubeVirt`.
 pub fn release(version: &str, components: &[(&str, String)], machine: Option<&str>) -> Sample {
@@ -141,6 +141,79 @@ impl Drop for Signer {
     fn drop(&mut self) {
         // The agent would outlive the test. That it is gone already is no matter.
         let _ = self.runner.run("gpgconf", ["--kill", "gpg-agent"]);
+    }
+}
+
+/// A registry that has two releases of one channel, what signs them, and the base of the graph image, and a world that
+/// looks for them there.
+#[derive(Debug)]
+pub struct Published {
+    pub registry: FakeRegistry,
+    pub signer: Signer,
+    pub newest: Digest,
+    /// The releases with their images, as a graph names them.
+    pub nodes: Vec<(&'static str, String)>,
+    pub world: World,
+}
+
+impl Published {
+    /// None, after saying so loudly, where there is no `gpg`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub fn new(program: &str) -> Option<Self> {
+        let Some(gpg) = tool("gpg") else {
+            skip("needs gpg");
+            return None;
+        };
+        let (registry, signer) = (FakeRegistry::start(), Signer::new(&gpg, "rsa2048"));
+        let host = registry.host();
+        let part = |seed: u64| {
+            let image = samples::image(seed, &[500]);
+            registry.put_untagged("dev/art", &image);
+            format!("{host}/dev/art@{}", image.root.digest)
+        };
+        let (cli, etcd, machine) = (part(1), part(2), part(3));
+        let mut nodes = Vec::new();
+        let mut newest = None;
+        for (version, etcd) in [("4.20.1", part(4)), ("4.20.2", etcd)] {
+            let parts = [("cli", cli.clone()), ("etcd", etcd)];
+            let image = release(version, &parts, Some(&machine));
+            registry.put_untagged("dev/release", &image);
+            let digest = image.root.digest;
+            signer.publish(&registry, &digest, &format!("{host}/dev/release:{version}-x86_64"));
+            nodes.push((version, format!("{host}/dev/release@{digest}")));
+            newest = Some(digest);
+        }
+        registry.put_file("/v1/graph?arch=amd64&channel=stable-4.20", graph(&nodes));
+        registry.put_file("/graph-data", graph_data());
+        registry.put(
+            "ubi9/ubi",
+            "latest",
+            &samples::index(9, &["linux/amd64", "linux/arm64"], 900),
+        );
+        let mut world = World::new(program).expect("there is room");
+        world.set("UPDATE_URL_OVERRIDE", &format!("http://{host}/v1/graph"));
+        world.set("OCP_SIGNATURE_URL", &format!("http://{host}/signatures/"));
+        world.set("OCP_SIGNATURE_VERIFICATION_PK", &signer.key().display().to_string());
+        let config = format!("[upstreams]\n\"registry.access.redhat.com\" = \"{host}\"\n");
+        fs_err::create_dir_all(world.home().join("config/airlift")).expect("there is room");
+        fs_err::write(world.home().join("config/airlift/config.toml"), config)
+            .expect("there is room");
+        Some(Self { registry, signer, newest: newest?, nodes, world })
+    }
+
+    /// Writes `isc.yaml` with this `platform:`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub fn write_set(&self, platform: &str) {
+        let text = format!(
+            "kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v2alpha1\nmirror:\n  platform:\n{platform}"
+        );
+        self.world.write("isc.yaml", text).expect("there is room");
     }
 }
 

@@ -142,8 +142,13 @@ impl Run<'_> {
         }
         let found = match &finder.kind {
             FinderKind::Manifests(wanted) => {
-                let (stack, remotes) = (self.stack, &self.remotes);
-                manifests::find(wanted, finder, stack, remotes, self.upstream, self.ctx).await
+                let (stack, remotes) = (self.stack, self.remotes.for_source());
+                let found =
+                    manifests::find(wanted, finder, stack, &remotes, self.upstream, self.ctx).await;
+                if found.is_ok() {
+                    remotes.pin().await;
+                }
+                found
             }
             FinderKind::Chart(wanted) => {
                 let charts = Charts { upstream: self.upstream, ctx: self.ctx };

@@ -10,6 +10,7 @@
 //! └── sha256=<digest>/signature-1     what signs a release
 //! ```
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use airlift_oc_mirror::{
@@ -208,9 +209,15 @@ fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), UpstreamError> {
     let path = folder.join(name);
     let partial = folder.join(format!("{name}.partial"));
     let failed = |source| UpstreamError::Keep { path: path.display().to_string(), source };
-    fs_err::create_dir_all(folder).map_err(failed)?;
-    fs_err::write(&partial, bytes).map_err(failed)?;
-    fs_err::rename(&partial, &path).map_err(failed)
+    let write = || {
+        fs_err::create_dir_all(folder)?;
+        let mut file = fs_err::File::create(&partial)?;
+        file.write_all(bytes)?;
+        // Before it has its name: a power cut leaves no empty answer.
+        file.sync_all()?;
+        fs_err::rename(&partial, &path)
+    };
+    write().map_err(failed)
 }
 
 impl UpstreamError {

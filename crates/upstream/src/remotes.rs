@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlift_helm::{Address, MAX_TREE_BYTES, Repository};
 use airlift_spec::lock::{Commit, RemotePin};
-use airlift_spec::{Ctx, Digest, Finding, Lock};
+use airlift_spec::{Ctx, Digest, Event, Finding, Lock};
 use airlift_store::StoreError;
 use futures::StreamExt as _;
 use tokio::sync::Mutex;
@@ -32,6 +33,10 @@ pub(crate) struct Remotes {
     keep: Arc<Pins>,
     /// What this run has brought. Whoever brings something holds it, so that two sources get the same.
     brought: Arc<Mutex<Pins>>,
+    /// Of that, what sources are made of that could be understood. Nothing else is pinned: what was noise would stay so.
+    pinned: Arc<Mutex<Pins>>,
+    /// Of that, what one source is made of.
+    of_source: Arc<Mutex<Pins>>,
     ctx: Ctx,
 }
 
@@ -48,13 +53,25 @@ impl Remotes {
             offline: options.offline,
             keep: Arc::new(before.map(|lock| lock.remotes.clone()).unwrap_or_default()),
             brought: Arc::default(),
+            pinned: Arc::default(),
+            of_source: Arc::default(),
             ctx: ctx.clone(),
         }
     }
 
-    /// What was brought.
+    /// The same, for a source of its own.
+    pub(crate) fn for_source(&self) -> Self {
+        Self { of_source: Arc::default(), ..self.clone() }
+    }
+
+    /// Pins what the source is made of, once that is understood.
+    pub(crate) async fn pin(&self) {
+        self.pinned.lock().await.append(&mut *self.of_source.lock().await);
+    }
+
+    /// What was pinned.
     pub(crate) async fn pins(&self) -> Pins {
-        self.brought.lock().await.clone()
+        self.pinned.lock().await.clone()
     }
 
     /// A file; of a repository, the archive of what is used of it.
@@ -68,19 +85,28 @@ impl Remotes {
         address: &Address,
     ) -> Result<Vec<u8>, UpstreamError> {
         let mut brought = self.brought.lock().await;
+        let (pin, bytes) = self.stored_or_fetched(written, address, &brought).await?;
+        brought.insert(written.to_owned(), pin.clone());
+        self.of_source.lock().await.insert(written.to_owned(), pin);
+        Ok(bytes)
+    }
+
+    async fn stored_or_fetched(
+        &self,
+        written: &str,
+        address: &Address,
+        brought: &Pins,
+    ) -> Result<(RemotePin, Vec<u8>), UpstreamError> {
         let known = brought.get(written).or_else(|| self.keep.get(written)).cloned();
-        let stored = match &known {
-            Some(pin) => self.stored(pin.digest).await?,
-            None => None,
-        };
-        if let (Some(pin), Some(bytes)) = (&known, stored) {
-            brought.insert(written.to_owned(), pin.clone());
-            return Ok(bytes);
+        if let Some(pin) = &known
+            && let Some(bytes) = self.stored(pin.digest).await?
+        {
+            return Ok((pin.clone(), bytes));
         }
         if self.offline {
             return Err(UpstreamError::RemoteOffline { address: written.to_owned() });
         }
-        let commit = self.commit_of(address, &brought);
+        let commit = self.commit_of(address, brought);
         let (pin, bytes) = fetch(written, address, commit, &self.upstream, &self.ctx).await?;
         if let Some(known) = known.filter(|known| *known != pin) {
             return Err(UpstreamError::RemoteMoved {
@@ -92,8 +118,7 @@ impl Remotes {
         let (store, digest) = (self.upstream.store.clone(), pin.digest);
         let put = move || store.put(digest, &bytes).map(|()| bytes);
         let bytes = blocking(put).await.map_err(UpstreamError::StoreItself)?;
-        brought.insert(written.to_owned(), pin);
-        Ok(bytes)
+        Ok((pin, bytes))
     }
 
     /// What the store has of an address that an earlier lock pins. Asks nobody.
@@ -127,6 +152,12 @@ impl Remotes {
         pins.find(|(written, _)| is_same(written))?.1.commit.clone()
     }
 }
+
+/// Tries to read a repository, the first one included.
+const TRIES: u32 = 3;
+
+/// Pause before the second try; longer before the third.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Most bytes of what the store has: a tree with its names.
 const MAX_STORED_BYTES: u64 = 2 * MAX_TREE_BYTES;
@@ -164,26 +195,39 @@ async fn checkout(
         let asked = upstream.client.may_ask(url);
         asked.map_err(|source| UpstreamError::Client { reference: url.clone(), source })?;
     }
-    let (programs, ctx, repository) = (upstream.programs.clone(), ctx.clone(), repository.clone());
-    let done = blocking(move || git::tree(&repository, commit.as_ref(), &programs, &ctx)).await;
-    done.map_err(|source| match source {
-        GitError::Cancelled => UpstreamError::Cancelled,
-        source => UpstreamError::Git { address: written.to_owned(), source },
-    })
+    let what = format!("the repository of {written}");
+    let mut attempt = 1;
+    loop {
+        let (repository, commit) = (repository.clone(), commit.clone());
+        let (programs, stop) = (upstream.programs.clone(), ctx.clone());
+        let tree = move || git::tree(&repository, commit.as_ref(), &programs, &stop);
+        match blocking(tree).await {
+            Ok(tree) => return Ok(tree),
+            Err(GitError::Cancelled) => return Err(UpstreamError::Cancelled),
+            Err(err) if err.is_passing() && attempt < TRIES => {
+                let (wait, reason) = (PAUSE * attempt, err.to_string());
+                attempt += 1;
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                ctx.events.emit(Event::Retried { what: what.clone(), attempt, wait_ms, reason });
+                let slept = ctx.cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
+                slept.ok_or(UpstreamError::Cancelled)?;
+            }
+            Err(source) => return Err(UpstreamError::Git { address: written.to_owned(), source }),
+        }
+    }
 }
 
-/// A web page where objects are meant: of a repository, or for a sign-in.
+/// What a server gives in the place of objects: nothing, or a web page, of a repository or for a sign-in.
 fn refuse_pages(url: &str, bytes: &[u8]) -> Result<(), UpstreamError> {
-    let start = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    if start != Some(&b'<') {
-        return Ok(());
-    }
-    let help = "name a file, or mark the address as a repository, by `?ref=` behind it";
-    Err(UpstreamError::Local {
-        path: url.to_owned(),
-        problem: "is a web page".to_owned(),
-        help: Some(help.to_owned()),
-    })
+    let (problem, help) = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => ("is empty", None),
+        Some(b'<') => {
+            let help = "name a file, or mark the address as a repository, by `?ref=` behind it";
+            ("is a web page", Some(help.to_owned()))
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(UpstreamError::Local { path: url.to_owned(), problem: problem.to_owned(), help })
 }
 
 /// Says which addresses lead elsewhere by now than the lock says.

@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// Take pushes into SOURCE, a store, which is made where it is absent
     #[arg(long)]
     writable: bool,
+
+    /// Stop as on SIGTERM once standard input ends: for whoever starts a server and may be killed
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 /// How connections are protected.
@@ -116,6 +120,14 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     };
     let server = Server::bind(args.listen, options, backend).await?;
     app.print(&Listening { url: format!("{scheme}://{}", server.local_addr()) })?;
+    if args.until_stdin_ends {
+        let cancel = app.ctx.cancel.clone();
+        // No task: a read of standard input cannot be called off, and would keep the runtime from ending.
+        std::thread::spawn(move || {
+            drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+            cancel.cancel();
+        });
+    }
     server.run(app.ctx.cancel.clone()).await;
     Ok(Exit::Success)
 }

@@ -2,9 +2,9 @@
 
 use airlift_testkit::disk::{SmallDisk, with_file_limit};
 use airlift_testkit::tools::Ran;
-use airlift_testkit::{FakeRegistry, need};
+use airlift_testkit::{FakeRegistry, need, samples};
 
-use crate::plant::{Plant, blob_requests, create, files, said, stored_blobs};
+use crate::plant::{Plant, blob_requests, create, files, plant_of_sources, said, stored_blobs};
 use crate::sides::digests;
 
 const LAYERS: [usize; 3] = [2 << 20, 3 << 20, 1 << 20];
@@ -278,4 +278,115 @@ fn a_bundle_is_made_from_a_store_that_may_not_be_written_and_goes_on_after_a_kil
     let ran = plant.world.run([&cut[..], &["--to", "again"]].concat()).unwrap();
     assert_eq!(ran.code, Some(2), "{ran}");
     assert!(ran.stderr.contains("from the same lock, with the same options and key"), "{ran}");
+}
+
+/// Runs `args` against a disk that is full, and again once there is room: words and no half file, and then as ever.
+fn goes_on_once_there_is_room(
+    plant: &Plant,
+    disk: &SmallDisk,
+    left: u64,
+    code: i32,
+    args: &[&str],
+    said: &[&str],
+) {
+    disk.fill(left).unwrap();
+    let ran = plant.world.run(args).unwrap();
+    assert_eq!(ran.code, Some(code), "{args:?}: {ran}");
+    for words in said {
+        assert!(ran.stderr.contains(words), "{args:?} does not say `{words}`: {ran}");
+    }
+    disk.free().unwrap();
+    plant.airlift(0, args);
+}
+
+#[test]
+fn a_mirror_whose_cache_or_folder_is_on_a_full_disk_goes_on_once_there_is_room() {
+    // A disk for each: room that was just given back is counted late.
+    let mount = || SmallDisk::mount(32 << 20).unwrap();
+    let [Some(first), Some(second), Some(third)] = [(); 3].map(|()| mount()) else { return };
+    let plant = Plant::of_image_set(samples::image(1, &LAYERS));
+    let on = |disk: &SmallDisk, name: &str| disk.path().join(name).display().to_string();
+    let to_disk = |cache: &str, to: &str| {
+        let (cache, to) = (format!("--cache-dir={cache}"), format!("file://{to}"));
+        ["oc-mirror", "-c", "isc.yaml", "--v2", &cache, &to].map(str::to_owned)
+    };
+    let whole = to_disk("cache", "whole");
+    plant.airlift(0, &whole.each_ref().map(String::as_str));
+    let whole = files(&plant.world.path().join("whole"));
+
+    let cache = to_disk(&on(&first, "cache"), "out");
+    let [folder, lock] = [&second, &third].map(|disk| to_disk("cache", &on(disk, "out")));
+    let room = ["the media have no room", "help: free room on them"];
+    let cases = [
+        (first, cache, 4 << 20, ["no space is left", "help: free at least"]),
+        (second, folder, 3 << 20, room),
+        (third, lock, 0, ["No space left on device", "lock"]),
+    ];
+    for (disk, args, left, said) in cases {
+        let args = args.each_ref().map(String::as_str);
+        goes_on_once_there_is_room(&plant, &disk, left, 1, &args, &said);
+        let out = plant.world.path().join(args[5].strip_prefix("file://").unwrap());
+        assert!(files(&out) == whole, "{:?}", files(&out).keys());
+    }
+}
+
+#[test]
+fn what_a_mirror_from_disk_writes_on_a_full_disk_is_named_and_written_by_the_next_run() {
+    let Some(disk) = SmallDisk::mount(32 << 20).unwrap() else { return };
+    let plant = Plant::of_image_set(samples::image(1, &[50_000]));
+    let out = disk.path().join("out");
+    let folder = format!("file://{}", out.display());
+    plant.airlift(0, &["oc-mirror", "-c", "isc.yaml", &folder]);
+    let carried = files(&out);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    disk.fill(0).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let args = [&["oc-mirror", "-c", "isc.yaml", "--from", &folder, &to], more].concat();
+        let ran = plant.world.run(&args).unwrap();
+        assert_eq!(ran.code, Some(1), "{more:?}: {ran}");
+        assert!(ran.stderr.contains("No space left on device"), "{more:?}: {ran}");
+        assert!(files(&out) == carried, "{more:?}: half a file");
+    }
+    assert!(far.holds("team/large", &plant.image), "the registry has room");
+    disk.free().unwrap();
+    plant.airlift(0, &["oc-mirror", "-c", "isc.yaml", "--from", &folder, &to]);
+    let now = files(&out);
+    assert!(now.keys().any(|name| name.ends_with("cluster-resources/itms-oc-mirror.yaml")));
+    assert!(carried.iter().all(|(name, bytes)| now[name] == *bytes));
+}
+
+#[test]
+fn a_resolve_of_remote_bases_on_a_full_disk_says_where_room_is_wanted_and_goes_on() {
+    let Some(disk) = SmallDisk::mount(32 << 20).unwrap() else { return };
+    let (mut plant, _signer) = plant_of_sources!();
+    plant.airlift(0, &["--store", "whole-store", "resolve", "--lock", "whole"]);
+    let store = disk.path().join("store").display().to_string();
+    let resolve = ["--store", &store, "resolve", "--lock", "lock"];
+    goes_on_once_there_is_room(&plant, &disk, 0, 6, &resolve, &["No space left", &store]);
+    assert_eq!(plant.world.read("lock").unwrap(), plant.world.read("whole").unwrap());
+    plant.is_sound(std::path::Path::new(&store));
+
+    let alone = [("built", "manifests: ./deploy"), ("rendered", "chart: ./app")];
+    for (name, source) in alone {
+        let stack = format!("version: 1\nname: {name}\nsources: [{{{source}}}]\n");
+        plant.world.write(&format!("{name}.yaml"), stack).unwrap();
+    }
+    plant.world.write("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n").unwrap();
+    // Git fails in another step, and says something else, wherever the room ends.
+    let built = [0, 12, 24, 32].map(|kib| ("built", kib << 10));
+    for (stack, left) in built.into_iter().chain([("rendered", 0)]) {
+        let disk = SmallDisk::mount(32 << 20).unwrap().unwrap();
+        // What is checked out, copied, and rendered lies where this says.
+        let scratch = disk.path().join("scratch").display().to_string();
+        fs_err::create_dir(&scratch).unwrap();
+        plant.world.set("TMPDIR", &scratch);
+        let (file, lock) = (format!("{stack}.yaml"), format!("{stack}-{left}.lock"));
+        let store = format!("store-{stack}-{left}");
+        let args = ["--store", &store, "resolve", "-f", &file];
+        let args = [&args[..], &["--lock", &lock]].concat();
+        let said = ["free room in", &scratch, "TMPDIR"];
+        goes_on_once_there_is_room(&plant, &disk, left, 6, &args, &said);
+        assert_eq!(fs_err::read_dir(&scratch).unwrap().count(), 0, "nothing is left behind");
+    }
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use airlift_spec::Digest;
 use airlift_testkit::registry::{Auth, Credentials, FakeOptions, FakeRegistry};
-use airlift_testkit::samples;
+use airlift_testkit::world::Running;
+use airlift_testkit::{World, samples};
 
 use crate::dice::Life;
 use crate::plant::{Plant, blob_requests, create, files, said, stored_blobs};
@@ -33,7 +34,7 @@ fn bundled() -> Plant {
 }
 
 /// What is complete in a store, as far as there is one.
-fn there(store: &Path) -> BTreeSet<Digest> {
+pub(crate) fn there(store: &Path) -> BTreeSet<Digest> {
     if store.join("blobs/sha256").is_dir() { stored_blobs(store) } else { BTreeSet::new() }
 }
 
@@ -55,9 +56,36 @@ fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+/// What a run left in a folder, which need not be there.
+pub(crate) fn left(plant: &Plant, case: &str, folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let folder = plant.at(case, folder);
+    if folder.is_dir() { files(&folder) } else { BTreeMap::new() }
+}
+
+/// Each file that a kill left under its own name is the one of the whole run.
+pub(crate) fn nothing_is_half(
+    killed: &BTreeMap<String, Vec<u8>>,
+    whole: &BTreeMap<String, Vec<u8>>,
+) {
+    for (name, bytes) in killed.iter().filter(|(name, _)| !name.ends_with(".partial")) {
+        assert!(whole.get(name) == Some(bytes), "`{name}` is half, or of no whole run");
+    }
+}
+
+/// Nothing that the store had is asked for again.
+pub(crate) fn nothing_came_twice(plant: &Plant, there: &BTreeSet<Digest>) {
+    let upstream = &plant.upstream;
+    let again = blob_requests(upstream);
+    for digest in there {
+        let manifests = upstream.count("GET", &format!("/manifests/{digest}"));
+        let asked = manifests > 0 || again.contains_key(digest);
+        assert!(!asked, "{digest} came twice:\n{}", upstream.transcript());
+    }
+}
+
 impl Plant {
     /// Kills `args`, in which `CASE` stands for a folder of the case's own that `prepare` fills.
-    fn kill_often(
+    pub(crate) fn kill_often(
         &self,
         verb: &'static str,
         args: &[&str],
@@ -78,11 +106,11 @@ impl Plant {
         });
     }
 
-    fn at(&self, case: &str, name: &str) -> std::path::PathBuf {
+    pub(crate) fn at(&self, case: &str, name: &str) -> std::path::PathBuf {
         self.world.path().join(case).join(name)
     }
 
-    fn is_sound(&self, store: &Path) {
+    pub(crate) fn is_sound(&self, store: &Path) {
         self.airlift(0, &["--store", store.to_str().unwrap(), "fsck"]);
     }
 }
@@ -158,7 +186,7 @@ fn volumes_whose_cutting_is_killed_at_any_moment_are_the_same_bytes() {
 }
 
 /// A volume that has its sums beside it is finished: the next run leaves it alone.
-fn same_volumes_in_the_end(plant: &Plant, case: &str, args: &[&str]) {
+pub(crate) fn same_volumes_in_the_end(plant: &Plant, case: &str, args: &[&str]) {
     let out = plant.at(case, "out");
     let finished = || {
         let names = if out.is_dir() { files(&out) } else { BTreeMap::new() }.into_keys();
@@ -217,65 +245,104 @@ fn load_into_a_store_killed_at_any_moment_ends_with_the_same_store_and_writes_no
     );
 }
 
-/// Kills a verb that writes into a registry: each case has one of its own.
-fn kill_often_into_a_registry(verb: &'static str, more: &[&str]) {
-    let plant = bundled();
-    let far = RefCell::new(FakeRegistry::start());
-    let repository = format!("{}/team/app", plant.upstream.host().replace(':', "_"));
-    let args = |host: &str| {
-        let args = [&[verb, "out", "--to", host], more].concat();
-        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let command = |case: &str| {
-        fs_err::create_dir(plant.world.path().join(case)).unwrap();
-        *far.borrow_mut() = FakeRegistry::start();
-        let args = args(&far.borrow().host());
-        let args: Vec<String> = args.iter().map(|arg| arg.replace("CASE", case)).collect();
-        plant.command(&args.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    let life = Life::of(verb, command("whole"));
-    let tags = |far: &FakeRegistry| {
-        let repositories = far.repositories().into_iter();
-        let tags = repositories.map(|name| (far.tags(&name).into_keys().collect(), name));
-        tags.collect::<Vec<(Vec<String>, String)>>()
-    };
-    let whole = tags(&far.borrow());
-    life.kill_often(command, |case| {
-        let far = far.borrow();
-        let held = |digest: &&Digest| far.blob(&repository, digest).is_some();
-        let there: BTreeSet<Digest> = plant.image.blobs.keys().filter(held).copied().collect();
-        let is_tagged = far.tags(&repository).contains_key("1");
-        assert!(!is_tagged || far.holds(&repository, &plant.image), "visible before it is whole");
-        far.forget_requests();
-        let args: Vec<String> =
-            args(&far.host()).iter().map(|arg| arg.replace("CASE", case)).collect();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let loaded = plant.airlift(0, &args);
-        // The registry may have finished a blob whose last byte was on its way when the client was killed.
-        let missing = (plant.image.blobs.len() - there.len()) as u64;
-        assert!(loaded["totals"]["blobsSent"].as_u64().unwrap() <= missing, "{loaded:#}");
-        let uploads = format!("/v2/{repository}/blobs/uploads/");
-        let requests = far.requests();
-        let again = |digest: &&Digest| {
-            let mut uploads = requests.iter().filter(|it| it.path.starts_with(&uploads));
-            uploads.any(|it| it.path.contains(&digest.hex()))
+/// A verb that writes into a registry, in whose arguments `FAR` stands for a registry of the case's own.
+pub(crate) struct IntoARegistry<'a> {
+    pub(crate) verb: &'static str,
+    pub(crate) args: &'a [&'a str],
+    /// Where the plant's image gets there, with its tag `1`.
+    pub(crate) repository: &'a str,
+}
+
+impl IntoARegistry<'_> {
+    fn args(&self, case: &str, far: &FakeRegistry) -> Vec<String> {
+        let spelled = |arg: &&str| arg.replace("CASE", case).replace("FAR", &far.host());
+        self.args.iter().map(spelled).collect()
+    }
+
+    /// Kills it again and again. `prepare` fills the folder of a case, `killed` sees what the kill left, and `done` what
+    /// came of the run after it.
+    pub(crate) fn kill_often(
+        &self,
+        plant: &Plant,
+        prepare: impl Fn(&str),
+        mut killed: impl FnMut(&str, &FakeRegistry),
+        mut done: impl FnMut(&str, &FakeRegistry),
+    ) {
+        let far = RefCell::new(FakeRegistry::start());
+        let command = |case: &str| {
+            fs_err::create_dir(plant.world.path().join(case)).unwrap();
+            prepare(case);
+            *far.borrow_mut() = FakeRegistry::start();
+            let args = self.args(case, &far.borrow());
+            plant.command(&args.iter().map(String::as_str).collect::<Vec<_>>())
         };
-        assert_eq!(there.iter().find(again), None, "{}", far.transcript());
-        assert!(far.holds(&repository, &plant.image));
-        assert_eq!(tags(&far), whole);
-        assert_eq!(plant.airlift(0, &args)["totals"]["bytesSent"], 0);
-        fs_err::remove_dir_all(plant.world.path().join(case)).unwrap();
+        let life = Life::of(self.verb, command("whole"));
+        let whole = tags(&far.borrow());
+        done("whole", &far.borrow());
+        life.kill_often(command, |case| {
+            let far = far.borrow();
+            killed(case, &far);
+            let args = self.args(case, &far);
+            self.goes_on(plant, &args.iter().map(String::as_str).collect::<Vec<_>>(), &far);
+            assert_eq!(tags(&far), whole);
+            done(case, &far);
+            fs_err::remove_dir_all(plant.world.path().join(case)).unwrap();
+        });
+    }
+
+    /// Runs it to its end, and once more.
+    fn goes_on(&self, plant: &Plant, args: &[&str], far: &FakeRegistry) {
+        let (repository, image) = (self.repository, &plant.image);
+        let held = |digest: &&Digest| far.blob(repository, digest).is_some();
+        let there: BTreeSet<Digest> = image.blobs.keys().filter(held).copied().collect();
+        let is_tagged = far.tags(repository).contains_key("1");
+        assert!(!is_tagged || far.holds(repository, image), "visible before it is whole");
+        far.forget_requests();
+        plant.airlift(0, args);
+        // The registry may have finished a blob whose last byte was on its way when the client was killed.
+        let sent = sent_blobs(far, repository);
+        assert!(sent.len() <= image.blobs.len() - there.len(), "{}", far.transcript());
+        assert_eq!(there.intersection(&sent).next(), None, "{}", far.transcript());
+        assert!(far.holds(repository, image));
+        far.forget_requests();
+        plant.airlift(0, args);
+        assert_eq!(far.count("PUT", "/blobs/uploads/"), 0, "{}", far.transcript());
+    }
+}
+
+/// The blobs that uploads into a repository were ended with.
+fn sent_blobs(far: &FakeRegistry, repository: &str) -> BTreeSet<Digest> {
+    let uploads = format!("/v2/{repository}/blobs/uploads/");
+    let requests = far.requests().into_iter().filter(|it| it.path.starts_with(&uploads));
+    let digests = requests.filter_map(|it| {
+        let (_, digest) = it.path.split_once("digest=")?;
+        digest.replace("%3A", ":").split('&').next()?.parse().ok()
     });
+    digests.collect()
+}
+
+/// The repositories of a registry, with their tags.
+pub(crate) fn tags(far: &FakeRegistry) -> Vec<(Vec<String>, String)> {
+    let repositories = far.repositories().into_iter();
+    repositories.map(|name| (far.tags(&name).into_keys().collect(), name)).collect()
+}
+
+fn kill_often_into_a_registry(verb: &'static str, args: &[&str]) {
+    let plant = bundled();
+    let repository = format!("{}/team/app", plant.upstream.host().replace(':', "_"));
+    let into = IntoARegistry { verb, args, repository: &repository };
+    into.kill_often(&plant, |_| (), |_, _| (), |_, _| ());
 }
 
 #[test]
 fn load_killed_at_any_moment_ends_with_the_same_registry_and_sends_no_blob_twice() {
-    kill_often_into_a_registry("load", &[]);
+    kill_often_into_a_registry("load", &["load", "out", "--to", "FAR"]);
 }
 
 #[test]
 fn land_killed_at_any_moment_ends_with_the_same_registry_and_sends_no_blob_twice() {
-    kill_often_into_a_registry("land", &["--verify-first", "--receipts", "CASE"]);
+    let args = ["land", "out", "--to", "FAR", "--verify-first", "--receipts", "CASE"];
+    kill_often_into_a_registry("land", &args);
 }
 
 /// A store of two stacks, one of which nothing needs any more.
@@ -367,7 +434,7 @@ fn verbs_that_only_look_change_nothing_however_they_end() {
     let (out, reference) =
         (files(&plant.world.path().join("out")), plant.upstream.reference("team/app", "1"));
     let host = far.host();
-    let verbs: [(&str, &[&str]); 9] = [
+    let verbs: [(&str, &[&str]); 13] = [
         ("verify", &["verify", "out"]),
         ("verify --deep", &["verify", "--deep", "out"]),
         ("bundle ls", &["bundle", "ls", "out"]),
@@ -377,6 +444,10 @@ fn verbs_that_only_look_change_nothing_however_they_end() {
         ("why", &["why", &reference]),
         ("fsck", &["fsck"]),
         ("gc --dry-run", &["gc", "--dry-run"]),
+        ("fetch --dry-run", &["fetch", "--dry-run"]),
+        ("export", &["export", "--format", "cyclonedx"]),
+        ("oc-mirror version", &["oc-mirror", "version"]),
+        ("completions", &["completions", "bash"]),
     ];
     let store = plant.world.home().join("data/airlift/store");
     let before = visible(&store);
@@ -495,4 +566,24 @@ fn a_server_killed_at_any_moment_of_an_upload_has_what_it_said_to_have() {
         plant.is_sound(&store);
         fs_err::remove_dir_all(store).unwrap();
     });
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_no_server_behind() {
+    let world = World::new(env!("CARGO_BIN_EXE_airlift")).unwrap();
+    // Its processes run in a folder below this one.
+    let folder = world.home().join("tmp");
+    let running = || {
+        let processes = fs_err::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let folders = processes.filter_map(|it| fs_err::read_link(it.path().join("cwd")).ok());
+        folders.filter(|it| it.starts_with(&folder)).count()
+    };
+    let mut demo = world.spawn(["demo", "--progress", "plain"]).unwrap();
+    let serves = |it: &Running| it.stderr().contains("airlift resolve");
+    assert!(demo.wait_until(serves).unwrap(), "{}", demo.stderr());
+    assert!(running() > 0, "a server runs there");
+    demo.kill().unwrap();
+    while running() > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }

@@ -1,7 +1,7 @@
 //! Standing in for oc-mirror: its configurations, its ways, its files.
 
 use airlift_testkit::tools::Ran;
-use airlift_testkit::{FakeRegistry, World, samples};
+use airlift_testkit::{FakeRegistry, World, samples, sources};
 
 use crate::world::{airlift, document, succeed, trust_own_key, upstream, world};
 
@@ -11,34 +11,17 @@ mod flags;
 mod list;
 mod runs;
 
-const ROOT_LABEL: &str = "operators.operatorframework.io.index.configs.v1";
-
 /// A registry with the catalog `ops/index:v4.20`, whose package `app` needs one image.
 fn with_catalog() -> FakeRegistry {
     let registry = upstream();
-    let host = registry.host();
-    let text = format!(
-        "---\nschema: olm.package\nname: app\ndefaultChannel: stable\n---\nschema: olm.channel\npackage: app\nname: stable\nentries:\n- name: app.v1.0.0\n---\nschema: olm.bundle\npackage: app\nname: app.v1.0.0\nimage: {host}/ops/app-bundle:v1\nproperties:\n- type: olm.package\n  value: {{packageName: app, version: 1.0.0}}\nrelatedImages:\n- {{name: app, image: '{host}/team/app:v1'}}\n"
-    );
-    let file = samples::File::new("configs/app/catalog.yaml", text);
-    let image = samples::Image {
-        layers: vec![samples::Layer::gzip(&[file])],
-        labels: [(ROOT_LABEL.to_owned(), "/configs".to_owned())].into(),
-        ..samples::Image::default()
-    };
-    registry.put("ops/index", "v4.20", &image.build());
-    registry.put("ops/app-bundle", "v1", &samples::image(9, &[1000]));
+    sources::publish_catalog(&registry);
     registry
 }
 
 /// A world with a set of one operator and one more image.
 fn world_with_set(registry: &FakeRegistry) -> World {
     let world = world();
-    let host = registry.host();
-    let text = format!(
-        "kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v2alpha1\nmirror:\n  operators:\n  - catalog: {host}/ops/index:v4.20\n    packages: [{{name: app}}]\n  additionalImages:\n  - name: {host}/team/multi:v2\n"
-    );
-    world.write("isc.yaml", text).unwrap();
+    world.write("isc.yaml", sources::image_set(&registry.host())).unwrap();
     world
 }
 

@@ -1,81 +1,25 @@
 //! Releases of OpenShift: from a graph and what signs them to the registry that a cluster installs from.
 
 use airlift_spec::Digest;
-use airlift_testkit::openshift::{Signer, graph, graph_data, release};
+use airlift_testkit::openshift::{Published, Signer, graph};
 use airlift_testkit::real::{RealOptions, RealRegistry};
 use airlift_testkit::tools::{Runner, tool};
-use airlift_testkit::{FakeRegistry, Fault, On, World, samples};
+use airlift_testkit::{FakeRegistry, Fault, On};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::world::{airlift, document, succeed, trust_own_key, world};
+use crate::world::{airlift, document, succeed, trust_own_key};
 
-/// A registry that has two releases of one channel, what signs them, and the base of the graph image.
-struct Published {
-    registry: FakeRegistry,
-    signer: Signer,
-    newest: Digest,
-    /// The releases with their images, as a graph names them.
-    nodes: Vec<(&'static str, String)>,
-    world: World,
-}
-
-impl Published {
-    /// None where there is no `gpg`.
-    fn new() -> Option<Self> {
-        let Some(gpg) = tool("gpg") else {
-            airlift_testkit::tools::skip("needs gpg");
-            return None;
-        };
-        let (registry, signer) = (FakeRegistry::start(), Signer::new(&gpg, "rsa2048"));
-        let host = registry.host();
-        let part = |seed: u64| {
-            let image = samples::image(seed, &[500]);
-            registry.put_untagged("dev/art", &image);
-            format!("{host}/dev/art@{}", image.root.digest)
-        };
-        let (cli, etcd, machine) = (part(1), part(2), part(3));
-        let mut nodes = Vec::new();
-        let mut newest = None;
-        for (version, etcd) in [("4.20.1", part(4)), ("4.20.2", etcd)] {
-            let parts = [("cli", cli.clone()), ("etcd", etcd)];
-            let image = release(version, &parts, Some(&machine));
-            registry.put_untagged("dev/release", &image);
-            let digest = image.root.digest;
-            signer.publish(&registry, &digest, &format!("{host}/dev/release:{version}-x86_64"));
-            nodes.push((version, format!("{host}/dev/release@{digest}")));
-            newest = Some(digest);
-        }
-        registry.put_file("/v1/graph?arch=amd64&channel=stable-4.20", graph(&nodes));
-        registry.put_file("/graph-data", graph_data());
-        registry.put(
-            "ubi9/ubi",
-            "latest",
-            &samples::index(9, &["linux/amd64", "linux/arm64"], 900),
-        );
-        let mut world = world();
-        world.set("UPDATE_URL_OVERRIDE", &format!("http://{host}/v1/graph"));
-        world.set("OCP_SIGNATURE_URL", &format!("http://{host}/signatures/"));
-        world.set("OCP_SIGNATURE_VERIFICATION_PK", &signer.key().display().to_string());
-        let config = format!("[upstreams]\n\"registry.access.redhat.com\" = \"{host}\"\n");
-        fs_err::create_dir_all(world.home().join("config/airlift")).unwrap();
-        fs_err::write(world.home().join("config/airlift/config.toml"), config).unwrap();
-        Some(Self { registry, signer, newest: newest?, nodes, world })
-    }
-
-    fn write_set(&self, platform: &str) {
-        let text = format!(
-            "kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v2alpha1\nmirror:\n  platform:\n{platform}"
-        );
-        self.world.write("isc.yaml", text).unwrap();
-    }
+/// None where there is no `gpg`.
+fn published() -> Option<Published> {
+    Published::new(env!("CARGO_BIN_EXE_airlift"))
 }
 
 const NEWEST: &str = "    channels: [{name: stable-4.20}]\n";
 
 #[test]
 fn a_release_goes_over_a_disk_to_where_a_cluster_looks_for_it() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     published.write_set(&format!("{NEWEST}    graph: true\n    kubeVirtContainer: true\n"));
     trust_own_key(world);
@@ -123,7 +67,7 @@ fn a_release_goes_over_a_disk_to_where_a_cluster_looks_for_it() {
 fn a_real_registry_has_the_very_release_and_takes_it_twice() {
     let registry = airlift_testkit::need!("docker-registry");
     let skopeo = airlift_testkit::need!("skopeo");
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     published.write_set(&format!("{NEWEST}    graph: true\n"));
     let far = RealRegistry::start(&registry, &RealOptions::default()).unwrap();
@@ -145,7 +89,7 @@ fn a_real_registry_has_the_very_release_and_takes_it_twice() {
 
 #[test]
 fn a_second_run_asks_nobody_and_a_lock_says_why_each_part_is_there() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     let text =
         "version: 1\nname: ocp\nsources: [{openshift: stable-4.20, from: 4.20.1, graph: true}]\n";
@@ -173,7 +117,7 @@ fn a_second_run_asks_nobody_and_a_lock_says_why_each_part_is_there() {
 /// Locks are texts that anybody may write.
 #[test]
 fn a_signature_is_not_believed_because_a_lock_has_one() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     world
         .write("airlift.yaml", "version: 1\nname: ocp\nsources: [{openshift: stable-4.20}]\n")
@@ -192,7 +136,7 @@ fn a_signature_is_not_believed_because_a_lock_has_one() {
 
 #[test]
 fn a_newer_release_is_taken_when_that_is_asked_for_and_not_before() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let (registry, world) = (&published.registry, &published.world);
     let graph_of = |releases: &[(&str, String)]| {
         registry.put_file("/v1/graph?arch=amd64&channel=stable-4.20", graph(releases));
@@ -220,7 +164,7 @@ fn a_newer_release_is_taken_when_that_is_asked_for_and_not_before() {
 
 #[test]
 fn a_dry_run_has_the_names_of_the_peer() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let (world, host) = (&published.world, published.registry.host());
     published.write_set(NEWEST);
     let to = "docker://far.example";
@@ -248,7 +192,7 @@ fn a_dry_run_has_the_names_of_the_peer() {
 
 #[test]
 fn a_release_that_is_here_is_not_missing() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     published.write_set(&format!("{NEWEST}    graph: true\n"));
     trust_own_key(world);
@@ -265,7 +209,7 @@ fn a_release_that_is_here_is_not_missing() {
 
 #[test]
 fn a_release_that_nobody_trusted_has_signed_is_not_taken() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let Published { registry, newest, world, .. } = &published;
     trust_own_key(world);
     published.write_set(NEWEST);
@@ -297,7 +241,7 @@ fn a_release_that_nobody_trusted_has_signed_is_not_taken() {
 
 #[test]
 fn what_the_graph_does_not_have_is_named_with_what_it_has() {
-    let Some(published) = Published::new() else { return };
+    let Some(published) = published() else { return };
     let world = &published.world;
     let args = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2", "--dry-run"];
     let said = |platform: &str, texts: &[&str]| {
@@ -319,7 +263,7 @@ fn what_the_graph_does_not_have_is_named_with_what_it_has() {
 
 #[test]
 fn everything_can_come_from_folders_and_a_release_by_its_name() {
-    let Some(mut published) = Published::new() else { return };
+    let Some(mut published) = published() else { return };
     let (host, newest) = (published.registry.host(), published.newest);
     let name = format!("{host}/dev/release:4.20.2-x86_64");
     let signature = published.signer.sign(&newest, &name);

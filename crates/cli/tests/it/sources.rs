@@ -1,5 +1,6 @@
 //! Sources that are not as they were meant: what is said of them, where, and that they spare the others.
 
+use airlift_testkit::sources::commit_all;
 use airlift_testkit::tools::Ran;
 use airlift_testkit::{World, need};
 use insta::assert_snapshot;
@@ -158,14 +159,7 @@ fn a_revision_that_a_repository_does_not_have_is_told_with_what_may_stand_there(
     world.set("PATH", &folders.join(":"));
     world.write("repo/kustomization.yaml", "resources: []\n").unwrap();
     let repository = world.path().join("repo");
-    for args in [
-        &["init", "--quiet"][..],
-        &["add", "."],
-        &["-c", "user.name=a", "-c", "user.email=a@b.test", "commit", "--quiet", "-m", "m"],
-    ] {
-        let done = std::process::Command::new(&git).args(args).current_dir(&repository).status();
-        assert!(done.unwrap().success());
-    }
+    commit_all(&git, &repository);
     let address = format!("file://{}?ref=nobranch", repository.display());
     world.write("app/kustomization.yaml", format!("resources: ['{address}']\n")).unwrap();
     world.write("airlift.yaml", "version: 1\nname: demo\nsources:\n- manifests: ./app\n").unwrap();

@@ -1,7 +1,7 @@
 //! What the tests of the command line share.
 
 use airlift_testkit::tools::Ran;
-use airlift_testkit::{FakeRegistry, World, samples};
+use airlift_testkit::{FakeRegistry, World, sources};
 
 pub(crate) fn world() -> World {
     World::new(env!("CARGO_BIN_EXE_airlift")).unwrap()
@@ -29,9 +29,7 @@ pub(crate) fn document<const N: usize>(world: &World, args: [&str; N]) -> serde_
 /// A registry with an image and an index that share nothing.
 pub(crate) fn upstream() -> FakeRegistry {
     let registry = FakeRegistry::start();
-    registry.put("team/app", "v1", &samples::image(1, &[10_000, 200]));
-    let platforms = ["linux/amd64", "linux/arm64"];
-    registry.put("team/multi", "v2", &samples::index(2, &platforms, 3_000));
+    sources::publish_images(&registry);
     registry
 }
 

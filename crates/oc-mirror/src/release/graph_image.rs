@@ -92,6 +92,8 @@ fn files(data: &[u8]) -> io::Result<BTreeMap<String, Vec<u8>>> {
         })?;
         files.insert(name, bytes);
     }
+    // The checksum stands behind the end of the tar.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(files)
 }
 

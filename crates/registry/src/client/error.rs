@@ -41,6 +41,8 @@ pub enum ClientError {
     },
     #[error("{registry} does not speak the distribution protocol: {what}")]
     Protocol { registry: String, what: String },
+    #[error("{registry} gives more than the {limit_bytes} bytes that are read of {what}")]
+    TooLarge { registry: String, what: String, limit_bytes: usize },
     #[error("{registry} shows a certificate of an authority that is not trusted here")]
     UnknownAuthority { registry: String },
     #[error("{registry} shows a certificate that is not valid: {reason}")]
@@ -93,6 +95,7 @@ impl Explain for ClientError {
             Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => Class::Access,
             Self::Refused { .. }
             | Self::Missing { .. }
+            | Self::TooLarge { .. }
             | Self::PlainHttp { .. }
             | Self::Blocked { .. }
             | Self::Config { .. } => Class::Input,

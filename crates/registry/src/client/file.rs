@@ -96,12 +96,11 @@ fn authority(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// The body, as far as it is within the limit. A file that is too large is so the next time as well.
 async fn whole(answer: Answer, limit: usize) -> Result<Bytes, ClientError> {
-    let (registry, promised) = (answer.host.name.clone(), answer.content_length());
-    let too_large = || ClientError::Protocol {
-        registry: registry.clone(),
-        what: format!("the file is longer than the {limit} bytes that are read of one"),
-    };
+    let (registry, what) = (answer.host.name.clone(), answer.what.clone());
+    let promised = answer.content_length();
+    let too_large = || ClientError::TooLarge { registry, what, limit_bytes: limit };
     if promised.is_some_and(|bytes| bytes > limit as u64) {
         return Err(too_large());
     }

@@ -26,6 +26,10 @@ pub enum Fault {
     TooLong(u64),
     /// The body ends this many bytes before its true end, and `Content-Length` agrees.
     TooShort(u64),
+    /// These bytes come in place of the body.
+    Instead(Vec<u8>),
+    /// The body goes on for ever, in chunks.
+    Endless,
     /// There is no `Content-Length`: the body comes in chunks.
     NoContentLength,
     /// `Docker-Content-Digest` names something else.
@@ -192,6 +196,8 @@ impl Fault {
             | Self::WrongContentLength(_)
             | Self::TooLong(_)
             | Self::TooShort(_)
+            | Self::Instead(_)
+            | Self::Endless
             | Self::NoContentLength
             | Self::LieAboutDigest
             | Self::NoDigestHeader
@@ -207,7 +213,11 @@ impl Fault {
                 has_content && (answer.body.len() as u64) > *at
             }
             Self::TooShort(less) => has_content && answer.body.len() as u64 >= *less,
-            Self::WrongContentLength(_) | Self::TooLong(_) | Self::NoContentLength => has_content,
+            Self::WrongContentLength(_)
+            | Self::TooLong(_)
+            | Self::Instead(_)
+            | Self::Endless
+            | Self::NoContentLength => has_content,
             Self::LieAboutDigest | Self::NoDigestHeader => {
                 answer.status.is_success() && answer.header("docker-content-digest").is_some()
             }

@@ -200,6 +200,7 @@ enum End {
     Well,
     Cut,
     Stall,
+    Never,
 }
 
 fn send(
@@ -256,6 +257,11 @@ fn spoil(answer: &mut Answer, fault: Option<&Fault>) -> (Option<u64>, End) {
             answer.body.truncate(index(whole - less));
             (Some(whole - less), End::Well)
         }
+        Some(Fault::Instead(bytes)) => {
+            answer.body = bytes.clone().into();
+            (Some(bytes.len() as u64), End::Well)
+        }
+        Some(Fault::Endless) => (None, End::Never),
         Some(Fault::NoContentLength) => (None, End::Well),
         Some(Fault::LieAboutDigest) => {
             let lie = airlift_spec::Digest::of(b"something else").to_string();
@@ -302,6 +308,11 @@ impl Sending {
         }
         match self.end {
             End::Well => None,
+            End::Never => {
+                let more = Bytes::from(vec![b' '; FRAME_BYTES]);
+                self.flight.update(|record| record.sent_bytes += more.len() as u64);
+                Some((Ok(Frame::data(more)), self))
+            }
             End::Stall => pending().await,
             End::Cut => {
                 // Ending at once would throw away what hyper has buffered: the last bytes, or all of them.

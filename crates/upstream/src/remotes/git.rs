@@ -9,6 +9,7 @@
 //! - A revision and an address cannot be taken for options: they stand behind `--`.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +25,27 @@ const MAX_BYTES: u64 = 2 << 30;
 
 /// The longest that one step may take.
 const TIMEOUT: Duration = Duration::from_mins(15);
+
+/// Bytes for which a disk that is not full has room.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// The longest that a server may be silent, in seconds.
+const SILENCE: u32 = 30;
+
+/// What Git says where the line is at fault, or the server for now.
+const PASSING: &[&str] = &[
+    "hung up",
+    "disconnect",
+    "early EOF",
+    "RPC failed",
+    "too slow",
+    "timed out",
+    "Failed to connect",
+    "Could not resolve",
+    "Connection reset",
+    "Recv failure",
+    "Empty reply",
+];
 
 /// Variables of the user's that Git needs: for its way out, for certificates, and for SSH. Others could name programs that
 /// are run, or change the bytes of a commit.
@@ -54,7 +76,7 @@ pub enum GitError {
     #[error("there is no `git` program")]
     Absent,
     #[error("failed to run `git`")]
-    Run(#[source] std::io::Error),
+    Run(#[source] io::Error),
     #[error("git says: {0}")]
     Refused(String),
     #[error(
@@ -87,8 +109,20 @@ impl Explain for GitError {
             Self::Refused(said) if said.contains("remote ref") => Some(
                 "name a branch, a tag, or a whole commit that it has, as in `?ref=main`".to_owned(),
             ),
+            Self::Run(source) => process::no_room(&source.to_string()),
             Self::Tree(source) => source.help(),
             _ => None,
+        }
+    }
+}
+
+impl GitError {
+    /// Whether the next try may bring what this one did not.
+    pub(super) fn is_passing(&self) -> bool {
+        let Self::Refused(said) = self else { return false };
+        match said.split_once("URL returned error: ") {
+            Some((_, status)) => status.starts_with(['5']) || status.starts_with("429"),
+            None => PASSING.iter().any(|words| said.contains(words)),
         }
     }
 }
@@ -101,11 +135,25 @@ pub(super) fn tree(
     ctx: &Ctx,
 ) -> Result<(Commit, Vec<u8>), GitError> {
     // Nothing is decided by it here: a program that is run has it from whoever runs it.
-    tree_up_to(MAX_BYTES, repository, pinned, programs, std::env::vars_os().collect(), ctx)
+    let environment = std::env::vars_os().collect();
+    tree_within(&Limits::default(), repository, pinned, programs, environment, ctx)
 }
 
-fn tree_up_to(
+/// What a server may cost.
+struct Limits {
     max_bytes: u64,
+    /// In seconds, which is how Git counts.
+    max_silence: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: MAX_BYTES, max_silence: SILENCE }
+    }
+}
+
+fn tree_within(
+    limits: &Limits,
     repository: &Repository,
     pinned: Option<&Commit>,
     programs: &OsStr,
@@ -119,7 +167,7 @@ fn tree_up_to(
     // `git@host:path` is SSH.
     let scheme = repository.url.split_once("://").map_or("ssh", |(scheme, _)| scheme);
     let folder = scratch.path().to_owned();
-    let git = Git { program, path, environment, folder, scheme, max_bytes, ctx };
+    let git = Git { program, path, environment, folder, scheme, limits, ctx };
     git.run(&["init", "--quiet", "--template="])?;
     let revision = pinned.map(ToString::to_string).or_else(|| repository.revision.clone());
     let revision = revision.unwrap_or_else(|| "HEAD".to_owned());
@@ -142,7 +190,7 @@ struct Git<'a> {
     environment: Environment,
     folder: PathBuf,
     scheme: &'a str,
-    max_bytes: u64,
+    limits: &'a Limits,
     ctx: &'a Ctx,
 }
 
@@ -182,6 +230,8 @@ impl Git<'_> {
         ] {
             command.args(["-c", setting]);
         }
+        let silence = format!("http.lowSpeedTime={}", self.limits.max_silence);
+        command.args(["-c", "http.lowSpeedLimit=1", "-c", &silence]);
         command
     }
 
@@ -189,10 +239,17 @@ impl Git<'_> {
         let mut command = self.command();
         command.args(args);
         let packs = self.folder.join(".git/objects/pack");
-        let ran =
-            process::run_watched(&mut command, TIMEOUT, || size(&packs) > self.max_bytes, self.ctx);
+        let ran = process::run_watched(
+            &mut command,
+            TIMEOUT,
+            || size(&packs) > self.limits.max_bytes,
+            self.ctx,
+        );
         match ran {
             Ok(ran) if ran.is_success => Ok(ran.stdout),
+            Ok(ran) if process::no_room(&ran.stderr).is_some() || self.is_full() => {
+                Err(GitError::Run(io::ErrorKind::StorageFull.into()))
+            }
             Ok(ran) => Err(GitError::Refused(self.own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(GitError::Run(source)),
             Err(Stopped::TimedOut) => Err(GitError::TimedOut),
@@ -201,6 +258,12 @@ impl Git<'_> {
             }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
+    }
+
+    /// Whether there is no room, for which Git has many words.
+    fn is_full(&self) -> bool {
+        let probed = fs_err::write(self.folder.join("probe"), vec![0; PROBE_BYTES]);
+        probed.is_err_and(|err| err.kind() == io::ErrorKind::StorageFull)
     }
 
     /// What it says, without the name of the folder, which is another one each time.
@@ -221,7 +284,7 @@ impl Git<'_> {
             files += 1;
             bytes = bytes.saturating_add(size.unwrap_or(0));
         }
-        if files > MAX_TREE_FILES || bytes > self.max_bytes {
+        if files > MAX_TREE_FILES || bytes > self.limits.max_bytes {
             return Err(GitError::TooLarge(commit.to_string()));
         }
         Ok(())
@@ -278,7 +341,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let [plain, odd] = [Vec::new(), odd_user(home.path())].map(|environment| {
             let ctx = Ctx::default();
-            tree_up_to(MAX_BYTES, &repository, None, programs, environment, &ctx).unwrap()
+            tree_within(&Limits::default(), &repository, None, programs, environment, &ctx).unwrap()
         });
         assert_eq!(plain, odd);
     }
@@ -303,7 +366,7 @@ mod tests {
         let repository = Repository { url, folder: String::new(), revision: None };
         let programs = program.parent().unwrap().as_os_str();
         let ctx = Ctx::default();
-        let tree = tree_up_to(MAX_BYTES, &repository, None, programs, environment, &ctx);
+        let tree = tree_within(&Limits::default(), &repository, None, programs, environment, &ctx);
         assert!(matches!(tree, Err(GitError::Refused(_))), "{tree:?}");
         assert!(!home.path().join("asked").exists());
     }
@@ -314,8 +377,10 @@ mod tests {
         // Ten megabytes that pack to almost nothing.
         let (_top, repository) = repository(&program, &"#".repeat(10_000_000));
         let programs = program.parent().unwrap().as_os_str();
-        let up_to =
-            |bytes| tree_up_to(bytes, &repository, None, programs, Vec::new(), &Ctx::default());
+        let up_to = |max_bytes| {
+            let limits = Limits { max_bytes, ..Limits::default() };
+            tree_within(&limits, &repository, None, programs, Vec::new(), &Ctx::default())
+        };
         assert!(up_to(10_000_000).is_ok());
         let err = up_to(9_999_999).unwrap_err();
         assert!(matches!(err, GitError::TooLarge(_)), "{err}");
@@ -323,5 +388,26 @@ mod tests {
             tree(&repository, None, "".as_ref(), &Ctx::default()),
             Err(GitError::Absent)
         ));
+    }
+
+    #[test]
+    fn a_server_that_falls_silent_is_left() {
+        use std::io::{Read as _, Write as _};
+        let program = airlift_testkit::need!("git");
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/o/r.git", server.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            drop(stream.read(&mut [0; 4096]));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n001e# ").unwrap();
+            // Until the client leaves.
+            drop(stream.read(&mut [0; 1]));
+        });
+        let repository = Repository { url, folder: String::new(), revision: None };
+        let programs = program.parent().unwrap().as_os_str();
+        let limits = Limits { max_silence: 1, ..Limits::default() };
+        let tree = tree_within(&limits, &repository, None, programs, Vec::new(), &Ctx::default());
+        let err = tree.unwrap_err();
+        assert!(err.to_string().contains("too slow") && err.is_passing(), "{err}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod chart;
+mod faults;
 mod fetch;
 mod find;
 mod lint;

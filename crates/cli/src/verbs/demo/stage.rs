@@ -116,8 +116,10 @@ impl<'a> Stage<'a> {
     pub(super) async fn serve(&self, words: &[&str]) -> Result<Served, Failure> {
         let line = format!("serve {}", words.join(" "));
         self.app.say(format_args!("   $ airlift {line} &"));
-        let words = [&["serve", "--listen", "127.0.0.1:0"], words].concat();
+        let words = [&["serve", "--listen", "127.0.0.1:0", "--until-stdin-ends"], words].concat();
         let mut command = self.command(&words)?;
+        // A demo that is killed takes its servers with it: nobody holds the other end then.
+        command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| CliError::Runtime { source })?;
         let mut said = String::new();

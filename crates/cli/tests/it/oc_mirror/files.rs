@@ -1,9 +1,7 @@
 //! The files that a run leaves in the working folder, besides mappings and resources.
 
-use std::fmt::Write as _;
-
-use airlift_testkit::samples::{self, File, Layer};
-use airlift_testkit::{FakeRegistry, Fault, On, World, need};
+use airlift_testkit::sources::publish_charts;
+use airlift_testkit::{FakeRegistry, Fault, On, World, need, samples};
 
 use super::{run, text, well, with_catalog, world_with_set};
 use crate::world::{airlift, succeed, trust_own_key};
@@ -128,34 +126,11 @@ fn a_run_leaves_its_configuration_with_the_catalogs_pinned() {
     assert!(list.contains("far.example/ns/team/app:v1"), "{list}");
 }
 
-/// A repository with two versions of `app`, each with an image of its own.
-fn with_charts() -> FakeRegistry {
-    let registry = FakeRegistry::start();
-    let host = registry.host();
-    let mut index = "apiVersion: v1\nentries:\n  app:\n".to_owned();
-    for version in ["1.0.0", "1.1.0"] {
-        let files = [
-            File::new("app/Chart.yaml", format!("apiVersion: v2\nname: app\nversion: {version}\n")),
-            File::new(
-                "app/templates/app.yaml",
-                format!(
-                    "apiVersion: v1\nkind: Pod\nmetadata: {{name: app}}\nspec: {{containers: [{{name: a, image: '{host}/ai/app:{version}'}}]}}\n"
-                ),
-            ),
-        ];
-        registry.put_file(&format!("/charts/app-{version}.tgz"), Layer::gzip(&files).bytes);
-        registry.put("ai/app", version, &samples::image(9, &[900]));
-        writeln!(index, "  - {{name: app, version: {version}, urls: [app-{version}.tgz]}}")
-            .unwrap();
-    }
-    registry.put_file("/charts/index.yaml", index);
-    registry
-}
-
 #[test]
 fn a_repository_without_charts_means_all_of_them() {
     need!("helm");
-    let registry = with_charts();
+    let registry = FakeRegistry::start();
+    publish_charts(&registry);
     let world = crate::world::world();
     let set = format!(
         "kind: ImageSetConfiguration\nmirror:\n  helm: {{repositories: [{{name: all, url: '{}/charts'}}]}}\n",

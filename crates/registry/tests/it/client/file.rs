@@ -1,6 +1,7 @@
 use airlift_registry::client::{Client, ClientError};
 use airlift_spec::{Class, Ctx, Explain as _};
-use airlift_testkit::{FakeRegistry, Fault, On};
+use airlift_testkit::proxy::Line;
+use airlift_testkit::{FakeRegistry, Fault, FaultProxy, On};
 use bytes::Bytes;
 
 use super::client;
@@ -41,8 +42,31 @@ async fn a_file_beyond_its_limit_is_refused_without_being_read() {
     let server = server();
     let address = format!("{}{PATH}", server.url());
     let refused = read(&client(), &address, 11).await.unwrap_err();
-    assert!(refused.to_string().contains("longer than the 11 bytes"), "{refused}");
+    assert!(refused.to_string().contains("gives more than the 11 bytes"), "{refused}");
     assert!(read(&client(), &address, 12).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_file_without_an_end_is_read_to_its_limit_and_asked_for_once() {
+    let server = server();
+    server.fail_always(On::path(PATH), Fault::Endless);
+    let address = format!("{}{PATH}", server.url());
+    let refused = read(&client(), &address, 1 << 20).await.unwrap_err();
+    assert!(matches!(refused, ClientError::TooLarge { .. }), "{refused}");
+    assert_eq!(refused.class(), Class::Input);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_whose_connection_is_reset_anywhere_costs_another_one_and_is_never_half() {
+    let server = server();
+    let proxy = FaultProxy::to(server.address()).unwrap();
+    let address = format!("http://{}{PATH}", proxy.host());
+    for at in [0, 1, 20, 60, 100] {
+        proxy.once(Line { cut_after: Some(at), ..Line::default() });
+        let found = read(&client(), &address, 100).await.unwrap();
+        assert_eq!(found.as_deref(), Some(b"entries: {}\n".as_slice()), "reset after {at}");
+    }
 }
 
 #[tokio::test]
