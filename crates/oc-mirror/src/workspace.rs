@@ -34,7 +34,7 @@ impl Workspace {
         &self.0
     }
 
-    /// What the cluster is to be given; emptied whenever something is mirrored.
+    /// What the cluster is to be given by the set that was mirrored last.
     pub fn cluster_resources(&self) -> PathBuf {
         self.0.join("cluster-resources")
     }

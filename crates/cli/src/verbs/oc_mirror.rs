@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use airlift_bundle::Sources;
 use airlift_oc_mirror::{
-    Arguments, Carried, ConfigError, Copy, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
+    Arguments, Carried, ConfigError, Copy, File, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
     Routes, Signature, Way, cluster_resources,
 };
 use airlift_registry::client::Client;
@@ -398,8 +398,12 @@ impl Run<'_> {
         };
         let (resources, findings) = cluster_resources(&mirrored)?;
         let folder = self.way.workspace.cluster_resources();
-        for file in resources {
-            write(&folder.join(file.name), file.text)?;
+        for file in &resources {
+            write(&folder.join(&file.name), &file.text)?;
+        }
+        // What an earlier set wanted of the cluster, this one does not.
+        if !self.args.is_dry() {
+            remove_others(&folder, &resources)?;
         }
         Ok(findings)
     }
@@ -461,6 +465,23 @@ fn without(lock: &Lock, is_out: impl Fn(&Artifact) -> bool) -> Lock {
     let mut rest = lock.clone();
     rest.artifacts.retain(|artifact| !is_out(artifact));
     rest
+}
+
+/// Removes the files of a folder that are none of `kept`.
+fn remove_others(folder: &Path, kept: &[File]) -> Result<(), CliError> {
+    let failed = |source| CliError::Write { what: "the working folder", source };
+    let entries = match fs_err::read_dir(folder) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let is_kept = kept.iter().any(|file| entry.file_name() == file.name.as_str());
+        if !is_kept && entry.file_type().map_err(failed)?.is_file() {
+            fs_err::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {

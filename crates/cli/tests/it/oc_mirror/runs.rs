@@ -135,6 +135,32 @@ fn a_repeated_run_brings_what_a_tag_leads_to_by_now() {
 }
 
 #[test]
+fn the_cluster_is_given_what_the_last_set_wants_and_nothing_of_an_earlier_one() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    let folder = world.path().join("ws/working-dir/cluster-resources");
+    fs_err::create_dir(folder.join("of-mine")).unwrap();
+    let listed = || -> std::collections::BTreeSet<String> {
+        let entries = fs_err::read_dir(&folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let all = listed();
+    assert!(all.contains("cs-index-v4-20.yaml"), "{all:?}");
+    let images = format!("additionalImages: [{{name: {}/team/app:v1}}]", registry.host());
+    let smaller = format!(
+        "kind: ImageSetConfiguration\napiVersion: mirror.openshift.io/v2alpha1\nmirror: {{{images}}}\n"
+    );
+    world.write("isc.yaml", smaller).unwrap();
+    well(&world, &STRAIGHT, &[&to, "--v2", "--dry-run"]);
+    assert_eq!(listed(), all, "a dry run takes nothing away");
+    well(&world, &STRAIGHT, &[&to, "--v2"]);
+    assert_eq!(listed(), ["itms-oc-mirror.yaml", "of-mine"].map(str::to_owned).into());
+}
+
+#[test]
 fn one_missing_image_keeps_no_other_from_the_registry() {
     let registry = with_catalog();
     let world = world_with_set(&registry);
