@@ -9,7 +9,7 @@ use airlift_spec::password::redacted;
 use airlift_upstream::{ArtifactFailure, UpstreamError};
 use serde::Serialize;
 
-use crate::output::Table;
+use crate::output::{Table, bounded};
 
 /// An error as `--output json` and `--progress json` show it, without the passwords of addresses.
 #[derive(Debug, Serialize)]
@@ -36,8 +36,8 @@ impl FailureDocument {
 
     /// `error: …`, one `  cause: …` for each cause, and `help: …` where there is any.
     pub(crate) fn to_text(&self) -> String {
-        let mut lines = vec![format!("error: {}", self.message)];
-        lines.extend(self.causes.iter().map(|cause| format!("  cause: {cause}")));
+        let mut lines = vec![format!("error: {}", bounded(&self.message))];
+        lines.extend(self.causes.iter().map(|cause| format!("  cause: {}", bounded(cause))));
         lines.extend(self.help.iter().map(|help| format!("help: {help}")));
         lines.join("\n")
     }

@@ -1,5 +1,6 @@
 //! What verbs print on stdout: a text for people, or one JSON document for programs.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use airlift_spec::error::turns_letters;
@@ -55,7 +56,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| bounded(&cell).into_owned()).collect());
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -121,6 +122,21 @@ pub(crate) fn harmless(text: &str) -> String {
     text.replace(is_harmful, "\u{fffd}")
 }
 
+/// Most characters of one message that people are shown.
+const MAX_SHOWN: usize = 2000;
+
+/// `text` without its middle where it is longer than anybody reads: a chart may fail in as many words as it likes. What
+/// it is about stands at the beginning, and what went wrong mostly at the end.
+pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= MAX_SHOWN {
+        return text.into();
+    }
+    let at = |count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let (head, tail) = (&text[..at(MAX_SHOWN / 2)], &text[at(length - MAX_SHOWN / 2)..]);
+    format!("{head} … {} characters … {tail}", length - MAX_SHOWN).into()
+}
+
 /// Findings, one a line, as compilers print theirs; the grave ones first.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
@@ -129,7 +145,10 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
         let of = finding.reference.as_ref().map(|name| format!(" (of {name})")).unwrap_or_default();
         format!(
             "{}[{}] {}: {}{of}",
-            finding.severity, finding.code, finding.object, finding.message
+            finding.severity,
+            finding.code,
+            finding.object,
+            bounded(&finding.message)
         )
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -181,6 +200,20 @@ mod tests {
         a       1.0 MiB
         longer      9 B  because
         ");
+    }
+
+    #[test]
+    fn a_message_without_end_is_shown_without_its_middle() {
+        let long = format!("begin {} end", "ü".repeat(70_000));
+        let mut table = Table::new(&["item", "why"]);
+        table.row([long.clone(), long.clone()]);
+        table.row(["short".into(), "because".into()]);
+        let text = table.to_text();
+        assert!(text.contains(" … 68010 characters … ") && text.contains(" end"), "{text}");
+        assert!(text.lines().last().unwrap().ends_with("because"));
+        let finding = Finding::error("odd", "object", long);
+        assert!(findings_text(&[finding]).chars().count() < 2 * MAX_SHOWN);
+        assert_eq!(bounded(&"ü".repeat(MAX_SHOWN)), "ü".repeat(MAX_SHOWN));
     }
 
     #[test]
