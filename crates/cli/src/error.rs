@@ -88,6 +88,9 @@ impl Explain for CliError {
                 Class::Access
             }
             Self::Credentials { .. } => Class::Access,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                Class::Input
+            }
             Self::Read { .. } | Self::Write { .. } | Self::Runtime { .. } => Class::Storage,
             Self::Unusable { source, .. } => source.0.class(),
             Self::Demo { .. } | Self::Stopped(_) => Class::Bug,

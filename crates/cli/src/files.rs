@@ -37,6 +37,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // Whoever may, root, would put a file in the place of `/dev/null`, for everybody.
+    if fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let problem = format!("{} is a device or a pipe: name a file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
     temporary(path, bytes, mode)?.persist(path)?;
     Ok(())
 }
@@ -118,6 +123,23 @@ mod tests {
         replace(&path, b"four").unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), b"four");
         assert_ne!(mode(&path) & 0o400, 0);
+    }
+
+    #[test]
+    fn a_device_and_a_pipe_stay_what_they_are() {
+        use std::os::unix::fs::FileTypeExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        for path in [link, pipe] {
+            let err = replace(&path, b"x").unwrap_err();
+            assert!(err.to_string().ends_with("is a device or a pipe: name a file"), "{err}");
+            let kind = fs_err::metadata(&path).unwrap().file_type();
+            assert!(kind.is_char_device() || kind.is_fifo());
+        }
     }
 
     fn names(folder: &Path) -> Vec<String> {
