@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use airlift_spec::Digest;
 use airlift_testkit::FakeRegistry;
-use airlift_testkit::registry::{Fault, On};
+use airlift_testkit::registry::{Fault, On, Recorded};
 
 use crate::plant::{Plant, blob_requests, create, files, said, stored_blobs};
 use crate::sides::digests;
@@ -106,23 +106,26 @@ fn a_killed_bundle_create_keeps_its_volumes_and_ends_with_the_same_bytes() {
 fn a_killed_load_sends_nothing_again_that_the_registry_has() {
     let plant = Plant::bundled(&LAYERS, "1MiB");
     let manifest = plant.image.root.digest;
-    let [largest, second] = [0, 1].map(|at| plant.image.blobs_by_size()[at].0);
+    let [largest, second] = [0, 1].map(|at| plant.image.blobs_by_size()[at].0.hex());
+    // The manifest comes with its tag.
     let moments = [
-        ("the first bytes", On::uploads()),
-        ("the largest blob", On::path(largest.hex())),
-        ("another blob", On::path(second.hex())),
-        ("the manifest", On::path(format!("/manifests/{manifest}"))),
-        ("the tag", On::path("/manifests/1")),
+        ("the first bytes", "POST", "/blobs/uploads/".to_owned()),
+        ("the largest blob", "PUT", largest),
+        ("another blob", "PUT", second),
+        ("the tag", "PUT", "/manifests/1".to_owned()),
     ];
     let repository = format!("{}/team/app", plant.upstream.host().replace(':', "_"));
-    for (moment, on) in moments {
+    for (moment, method, part) in moments {
         let far = FakeRegistry::start();
         let load = ["load", "out", "--to", &far.host()];
-        let on = if moment == "the first bytes" { on } else { on.method("PUT".parse().unwrap()) };
-        far.fail_always(on, Fault::Hang);
+        let method: http::Method = method.parse().unwrap();
+        far.fail_always(On::path(&part).method(method.clone()), Fault::Hang);
+        // All else is done: nothing arrives after the kill that was on its way before.
         let is_stuck = || {
-            let requests = far.requests();
-            requests.iter().any(|request| request.status.is_none() && request.method != "GET")
+            let mut requests = far.requests();
+            requests.retain(|request| request.status.is_none());
+            let hangs = |it: &Recorded| it.method == method && it.path.contains(&part);
+            !requests.is_empty() && requests.iter().all(hangs)
         };
         plant.kill_when(&load, |_| is_stuck());
         let held = |digest: &&Digest| far.blob(&repository, digest).is_some();
