@@ -115,13 +115,9 @@ fn yaml(text: &str) -> Result<Vec<Read>, ScanError> {
 
 /// The documents of a stream, each with the line it begins at. No scalar can hold `---` in its first column.
 fn split(text: &str) -> Vec<(u64, &str)> {
-    let is_marker = |line: &str| {
-        line.strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-    };
     let (mut parts, mut begin, mut first, mut offset) = (Vec::new(), 0, 1, 0);
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        if is_marker(line) && offset > begin {
+        if behind_marker(line).is_some() && offset > begin {
             parts.push((first, &text[begin..offset]));
             (begin, first) = (offset, number);
         }
@@ -129,6 +125,12 @@ fn split(text: &str) -> Vec<(u64, &str)> {
     }
     parts.push((first, &text[begin..]));
     parts
+}
+
+/// What stands on the line on which a document begins, behind its marker; none where it is another line.
+fn behind_marker(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("---")?;
+    (rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])).then_some(rest)
 }
 
 fn yaml_document(first: u64, text: &str) -> Result<Read, ScanError> {
@@ -168,7 +170,7 @@ fn lenient(first: u64, text: &str) -> Result<Read, serde_saphyr::Error> {
 /// How many lines of a document stand before what it holds: its marker, comments, and empty ones.
 fn lead(text: &str) -> u64 {
     let is_lead = |line: &&str| {
-        let rest = line.strip_prefix("---").unwrap_or(line).trim_start();
+        let rest = behind_marker(line).unwrap_or(line).trim_start();
         rest.is_empty() || rest.starts_with(['#', '%'])
     };
     text.lines().take_while(is_lead).count() as u64
