@@ -11,12 +11,18 @@ use super::counters::Counting;
 use super::error::ClientError;
 use super::options::Tuning;
 
+/// Tries of one thing that the registry says it received otherwise, the first one included. docker-registry 2.8 says
+/// so of good bytes, too: of a manifest whose blob another client names at that very moment.
+const MAX_SENT_WRONG: u32 = 3;
+
 /// The tries of one piece of work.
 #[derive(Debug)]
 pub(crate) struct Tries<'a> {
     what: String,
     allowed: u32,
     made: u32,
+    /// How often the registry said that it received other bytes. Progress does not undo these.
+    sent_wrong: u32,
     tuning: &'a Tuning,
     counting: &'a Counting,
     ctx: &'a Ctx,
@@ -31,7 +37,7 @@ impl<'a> Tries<'a> {
         ctx: &'a Ctx,
     ) -> Self {
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
-        Self { what, allowed, made: 0, tuning, counting, ctx }
+        Self { what, allowed, made: 0, sent_wrong: 0, tuning, counting, ctx }
     }
 
     /// The last try brought something: count anew.
@@ -42,7 +48,7 @@ impl<'a> Tries<'a> {
     /// Waits before the next try, or gives `err` back if there should be none.
     pub(crate) async fn pause(&mut self, err: ClientError) -> Result<(), ClientError> {
         self.made += 1;
-        if !err.class().is_worth_a_retry() || self.made >= self.allowed {
+        if !self.may_go_better(&err) || self.made >= self.allowed {
             return Err(err);
         }
         let wait = self.wait(err.retry_after());
@@ -55,6 +61,14 @@ impl<'a> Tries<'a> {
         });
         let slept = self.ctx.cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
         slept.ok_or(ClientError::Cancelled)
+    }
+
+    fn may_go_better(&mut self, err: &ClientError) -> bool {
+        if matches!(err, ClientError::SentWrong { .. }) {
+            self.sent_wrong += 1;
+            return self.sent_wrong < MAX_SENT_WRONG;
+        }
+        err.class().is_worth_a_retry()
     }
 
     fn wait(&self, asked: Option<Duration>) -> Duration {
