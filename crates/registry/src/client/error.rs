@@ -39,7 +39,7 @@ pub enum ClientError {
         reason: Option<String>,
         retry_after: Option<Duration>,
     },
-    #[error("{registry} does not speak the distribution protocol: {what}")]
+    #[error("{registry} does not answer as it should: {what}")]
     Protocol { registry: String, what: String },
     #[error("{registry} gives more than the {limit_bytes} bytes that are read of {what}")]
     TooLarge { registry: String, what: String, limit_bytes: usize },

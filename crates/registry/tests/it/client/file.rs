@@ -81,3 +81,11 @@ async fn what_is_not_encrypted_is_taken_from_loopback_alone() {
         assert!(refused.to_string().contains(said), "{refused}");
     }
 }
+
+/// What is packed on the way would be taken for noise.
+#[tokio::test]
+async fn files_are_asked_for_as_they_are() {
+    let server = server();
+    read(&client(), &format!("{}{PATH}", server.url()), 100).await.unwrap();
+    assert_eq!(server.requests()[0].header("accept-encoding"), Some("identity"));
+}
