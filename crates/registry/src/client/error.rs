@@ -53,6 +53,9 @@ pub enum ClientError {
     Blocked { registry: String, prefix: String },
     #[error("{registry} sends its clients {problem}")]
     Redirect { registry: String, problem: String },
+    /// Followed, it would show to whoever listens what TLS hides.
+    #[error("{registry} sends its clients {problem}")]
+    IntoTheClear { registry: String, problem: String },
     #[error("{registry} gave bytes for {expected} that hash to {actual}")]
     WrongDigest { registry: String, expected: Digest, actual: Digest },
     #[error("{registry} says that `{wanted}` is {claimed}, but sent {actual}")]
@@ -90,6 +93,7 @@ impl Explain for ClientError {
             | Self::Interrupted { .. }
             | Self::CutShort { .. }
             | Self::Stalled { .. }
+            | Self::Redirect { .. }
             | Self::Protocol { .. } => Class::Network,
             Self::Refused { status, .. } if is_passing(*status) => Class::Network,
             Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => Class::Access,
@@ -103,7 +107,7 @@ impl Explain for ClientError {
             | Self::LyingDigest { .. }
             | Self::WrongSize { .. }
             | Self::SentWrong { .. }
-            | Self::Redirect { .. } => Class::Integrity,
+            | Self::IntoTheClear { .. } => Class::Integrity,
             Self::Manifest { source, .. } => source.class(),
             Self::Store { source, .. } => source.class(),
             Self::Source { .. } | Self::State { .. } => Class::Storage,
@@ -143,6 +147,12 @@ impl ClientError {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether the same request may be answered better later.
+    pub(crate) fn may_pass(&self) -> bool {
+        // Where a server leads is how it was set up.
+        self.class().is_worth_a_retry() && !matches!(self, Self::Redirect { .. })
     }
 
     /// How long the registry asked us to wait.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airlift_spec::error::chain;
-use airlift_spec::{Ctx, Event, Explain as _};
+use airlift_spec::{Ctx, Event};
 use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
 
@@ -68,7 +68,7 @@ impl<'a> Tries<'a> {
             self.sent_wrong += 1;
             return self.sent_wrong < MAX_SENT_WRONG;
         }
-        err.class().is_worth_a_retry()
+        err.may_pass()
     }
 
     fn wait(&self, asked: Option<Duration>) -> Duration {

@@ -222,6 +222,7 @@ async fn redirects_in_circles_end() {
     let (_dir, store) = temp_store();
     let err = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap_err();
     assert!(matches!(err, ClientError::Redirect { .. }), "{err}");
+    assert_eq!(err.class(), Class::Network, "the server's fault, not a matter of trust");
     assert_eq!(registry.count("GET", "/blobs/"), 11);
 }
 
