@@ -155,6 +155,11 @@ impl ClientError {
         self.class().is_worth_a_retry() && !matches!(self, Self::Redirect { .. })
     }
 
+    /// Whether no connection came about.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+
     /// How long the registry asked us to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -302,6 +302,7 @@ impl Shared {
             }
             Body::Source { .. } => self.send_source(&peer, ask, request).await?,
         };
+        host.reach.answered();
         self.check_protocol(&peer, transport, response).await
     }
 

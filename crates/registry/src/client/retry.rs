@@ -1,5 +1,6 @@
 //! Trying again: which failures, how often, and after what pause.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airlift_spec::error::chain;
@@ -15,6 +16,31 @@ use super::options::Tuning;
 /// so of good bytes, too: of a manifest whose blob another client names at that very moment.
 const MAX_SENT_WRONG: u32 = 3;
 
+/// Pieces of work in a row that are given up, with all their tries, before a host counts as lost.
+const MAX_GIVEN_UP: u32 = 3;
+
+/// Whether a host takes connections, as far as is known. One that is gone for good must not cost every image the time
+/// of all tries.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// Pieces of work that were given up for want of a connection since the host last answered.
+    given_up: AtomicU32,
+}
+
+impl Reach {
+    pub(crate) fn answered(&self) {
+        self.given_up.store(0, Ordering::Relaxed);
+    }
+
+    fn gave_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) >= MAX_GIVEN_UP
+    }
+}
+
 /// The tries of one piece of work.
 #[derive(Debug)]
 pub(crate) struct Tries<'a> {
@@ -23,6 +49,7 @@ pub(crate) struct Tries<'a> {
     made: u32,
     /// How often the registry said that it received other bytes. Progress does not undo these.
     sent_wrong: u32,
+    reach: &'a Reach,
     tuning: &'a Tuning,
     counting: &'a Counting,
     ctx: &'a Ctx,
@@ -32,12 +59,13 @@ impl<'a> Tries<'a> {
     pub(crate) fn new(
         what: String,
         allowed: usize,
+        reach: &'a Reach,
         tuning: &'a Tuning,
         counting: &'a Counting,
         ctx: &'a Ctx,
     ) -> Self {
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
-        Self { what, allowed, made: 0, sent_wrong: 0, tuning, counting, ctx }
+        Self { what, allowed, made: 0, sent_wrong: 0, reach, tuning, counting, ctx }
     }
 
     /// The last try brought something: count anew.
@@ -49,6 +77,9 @@ impl<'a> Tries<'a> {
     pub(crate) async fn pause(&mut self, err: ClientError) -> Result<(), ClientError> {
         self.made += 1;
         if !self.may_go_better(&err) || self.made >= self.allowed {
+            if err.is_out_of_reach() {
+                self.reach.gave_up();
+            }
             return Err(err);
         }
         let wait = self.wait(err.retry_after());
@@ -67,6 +98,9 @@ impl<'a> Tries<'a> {
         if matches!(err, ClientError::SentWrong { .. }) {
             self.sent_wrong += 1;
             return self.sent_wrong < MAX_SENT_WRONG;
+        }
+        if err.is_out_of_reach() && self.reach.is_lost() {
+            return false;
         }
         err.may_pass()
     }
@@ -123,7 +157,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end_with_the_tries() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let mut tries = Tries::new("x".into(), 4, &tuning, &counting, &ctx);
+        let reach = Reach::default();
+        let mut tries = Tries::new("x".into(), 4, &reach, &tuning, &counting, &ctx);
         for least in [500, 1000, 2000] {
             let start = Instant::now();
             tries.pause(refused(503, None)).await.unwrap();
@@ -137,7 +172,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_registry_is_left_alone_for_as_long_as_it_asks_within_reason() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let reach = Reach::default();
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         let start = Instant::now();
         tries.pause(refused(429, Some(17))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17);
@@ -150,9 +186,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let events = Events::new(move |event| sink.lock().unwrap().push(event));
-        let (tuning, counting) = (Tuning::default(), Counting::default());
+        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
         let ctx = Ctx { events, ..Ctx::default() };
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         assert!(tries.pause(refused(400, None)).await.is_err());
         assert!(told.lock().unwrap().is_empty());
         tries.pause(refused(502, None)).await.unwrap();
@@ -162,8 +198,9 @@ mod tests {
     #[tokio::test]
     async fn a_pause_ends_when_the_user_stops_it() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
+        let reach = Reach::default();
         ctx.cancel.cancel();
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         assert!(matches!(tries.pause(refused(503, None)).await, Err(ClientError::Cancelled)));
     }
 
