@@ -29,7 +29,7 @@ pub enum ClientError {
     CutShort { registry: String, what: String, missing_bytes: u64 },
     #[error("{registry} was silent for {} s during {what}", silence.as_secs_f32())]
     Stalled { registry: String, what: String, silence: Duration },
-    #[error("{registry} answered {status} to {what}{}", words(reason.as_deref()))]
+    #[error("{registry} answered {status} to {what}{}{}", words(reason.as_deref()), asks(*retry_after))]
     Refused {
         registry: String,
         what: String,
@@ -182,6 +182,11 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
 
 fn words(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+fn asks(retry_after: Option<Duration>) -> String {
+    let seconds = retry_after.map(|wait| wait.as_secs()).filter(|seconds| *seconds > 0);
+    seconds.map(|seconds| format!(", and asks to wait {seconds} s")).unwrap_or_default()
 }
 
 /// What a registry said about a refusal.

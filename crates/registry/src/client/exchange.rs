@@ -214,9 +214,11 @@ impl Shared {
             Ok((response, url)) => {
                 match response.status() {
                     StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                        let wait = retry_after(response.headers());
-                        permit
-                            .was_too_much(wait.map(|w| w.min(self.options.tuning.retry_after_max)));
+                        let tuning = &self.options.tuning;
+                        // Who would have to wait longer fails: the others are not to wait for nothing.
+                        let wait = retry_after(response.headers())
+                            .filter(|wait| *wait <= tuning.retry_after_hopeless);
+                        permit.was_too_much(wait.map(|wait| wait.min(tuning.retry_after_max)));
                     }
                     status if status.is_server_error() => {}
                     _ => permit.went_well(),

@@ -82,13 +82,15 @@ impl<'a> Tries<'a> {
             }
             return Err(err);
         }
-        let wait = self.wait(err.retry_after());
+        let asked = err.retry_after().filter(|asked| !asked.is_zero());
+        let wait = self.wait(asked);
+        let waiting = asked.map(|_| format!("; waiting {} s", wait.as_secs())).unwrap_or_default();
         self.counting.retry();
         self.ctx.events.emit(Event::Retried {
             what: self.what.clone(),
             attempt: self.made + 1,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            reason: chain(&err),
+            reason: chain(&err) + &waiting,
         });
         let slept = self.ctx.cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
         slept.ok_or(ClientError::Cancelled)
@@ -102,7 +104,8 @@ impl<'a> Tries<'a> {
         if err.is_out_of_reach() && self.reach.is_lost() {
             return false;
         }
-        err.may_pass()
+        let is_hopeless = |asked| asked > self.tuning.retry_after_hopeless;
+        err.may_pass() && !err.retry_after().is_some_and(is_hopeless)
     }
 
     fn wait(&self, asked: Option<Duration>) -> Duration {
@@ -177,8 +180,39 @@ mod tests {
         let start = Instant::now();
         tries.pause(refused(429, Some(17))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17);
-        tries.pause(refused(429, Some(86_400))).await.unwrap();
+        tries.pause(refused(429, Some(600))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17 + tuning.retry_after_max.as_secs());
+        // No number of tries outlasts a day: it is told at once.
+        let err = tries.pause(refused(429, Some(86_400))).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), 17 + tuning.retry_after_max.as_secs());
+        let said = "quay.io answered 429 Too Many Requests to a request, and asks to wait 86400 s";
+        assert_eq!(err.to_string(), said);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_registry_asks_to_wait_and_how_long_it_is_left_alone_is_told() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let events = Events::new(move |event| sink.lock().unwrap().push(event));
+        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
+        let ctx = Ctx { events, ..Ctx::default() };
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        for (asked, said) in [
+            (Some(40), Some(", and asks to wait 40 s; waiting 40 s")),
+            (Some(300), Some(", and asks to wait 300 s; waiting 120 s")),
+            (Some(0), None),
+            (None, None),
+        ] {
+            tries.pause(refused(429, asked)).await.unwrap();
+            let Some(Event::Retried { reason, .. }) = told.lock().unwrap().pop() else {
+                panic!("nothing is told")
+            };
+            let whole = format!(
+                "quay.io answered 429 Too Many Requests to a request{}",
+                said.unwrap_or_default()
+            );
+            assert_eq!(reason, whole);
+        }
     }
 
     #[tokio::test(start_paused = true)]

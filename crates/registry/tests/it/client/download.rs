@@ -134,7 +134,7 @@ async fn a_body_of_another_length_than_the_manifest_says_is_refused() {
 async fn busy_registries_are_asked_again_and_told_about() {
     let registry = FakeRegistry::start();
     let (repository, blob, bytes) = with_blob(&registry, 10_000);
-    registry.fail_once(On::get("/blobs/"), Fault::RetryAfter(3_600));
+    registry.fail_once(On::get("/blobs/"), Fault::RetryAfter(300));
     registry.fail_once(On::get("/blobs/"), Fault::Status(503, Vec::new()));
     registry.fail_once(On::get("/blobs/"), Fault::Status(502, Vec::new()));
     let (_dir, store) = temp_store();

@@ -153,6 +153,21 @@ async fn a_storm_of_429_is_sat_out_and_one_without_end_is_given_up() {
     }
 }
 
+/// Docker Hub's limit is one of hours.
+#[tokio::test]
+async fn a_registry_that_asks_to_wait_for_hours_is_asked_once_and_said_so() {
+    for work in Work::ALL {
+        let registry = FakeRegistry::start();
+        let (_, blob, _) = with_blob(&registry, 10_000);
+        registry.fail_always(work.requests(), Fault::RetryAfter(3_600));
+        let err = work.run(&registry, &blob).await.unwrap_err();
+        assert_eq!(err.class(), Class::Network, "{work:?}: {err}");
+        assert!(err.to_string().contains("asks to wait 3600 s"), "{work:?}: {err}");
+        let refused = registry.requests().iter().filter(|it| it.status == Some(429)).count();
+        assert_eq!(refused, 1, "{work:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_takes_no_connections_costs_the_tries_of_three_things_and_not_of_all() {
     let attempts = options().attempts.get() as u64;
