@@ -60,7 +60,7 @@ use counters::Counting;
 use credentials::Credentials;
 use exchange::To;
 use pace::{Rate, Window};
-use retry::Tries;
+use retry::{Reach, Tries};
 use substitute::{Purpose, Substitutions};
 
 /// Where Docker Hub's registry is; its name is another.
@@ -162,6 +162,7 @@ struct Host {
     auth: HostAuth,
     reads: Arc<Window>,
     writes: Arc<Window>,
+    reach: Reach,
     habits: Habits,
 }
 
@@ -570,15 +571,17 @@ impl Shared {
                 auth: HostAuth::default(),
                 reads: window(),
                 writes: window(),
+                reach: Reach::default(),
                 habits: Habits::default(),
             })
         });
         Arc::clone(host)
     }
 
-    fn tries<'a>(&'a self, endpoint: &Endpoint, what: &str, ctx: &'a Ctx) -> Tries<'a> {
+    fn tries<'a>(&'a self, endpoint: &'a Endpoint, what: &str, ctx: &'a Ctx) -> Tries<'a> {
         let what = format!("{what} of {}/{}", endpoint.host.name, endpoint.repository);
-        Tries::new(what, endpoint.attempts, &self.options.tuning, &self.counting, ctx)
+        let Endpoint { host, attempts, .. } = endpoint;
+        Tries::new(what, *attempts, &host.reach, &self.options.tuning, &self.counting, ctx)
     }
 }
 

@@ -13,6 +13,9 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy, Opt
 use crate::ScanError;
 use crate::mend::mend;
 
+/// What a gzip stream begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// Most bytes of one stream. The largest render known to us has ten million.
 pub const MAX_BYTES: usize = 256 << 20;
 
@@ -56,6 +59,9 @@ impl Remark {
 pub fn documents(bytes: &[u8]) -> Result<Vec<Document>, ScanError> {
     if bytes.len() > MAX_BYTES {
         return Err(ScanError::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
+    }
+    if bytes.starts_with(&GZIP) {
+        return Err(ScanError::Packed);
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|err| ScanError::Encoding { offset: err.valid_up_to() })?;

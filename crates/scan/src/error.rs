@@ -8,6 +8,8 @@ use airlift_spec::{Class, Explain};
 pub enum ScanError {
     #[error("it is not text: byte {offset} is not UTF-8")]
     Encoding { offset: usize },
+    #[error("it is packed with gzip, and not text")]
+    Packed,
     #[error("it has {bytes} bytes, more than the {limit} that are read of one file")]
     TooLarge { bytes: usize, limit: usize },
     #[error("line {line} is indented by a tab")]
@@ -31,6 +33,7 @@ impl Explain for ScanError {
         match self {
             Self::Tab { .. } => Some("write spaces in place of the tab".to_owned()),
             Self::Encoding { .. } => Some("save the file as UTF-8".to_owned()),
+            Self::Packed => Some("give it as it is when unpacked".to_owned()),
             Self::TooLarge { .. } => Some("split it into several files".to_owned()),
             Self::Template { .. } => {
                 Some("give the chart it belongs to, or what the engine makes of it".to_owned())

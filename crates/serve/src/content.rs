@@ -74,6 +74,16 @@ impl ContentBackend {
         self.sources.locks()
     }
 
+    /// What to say of a name that no source has: nothing, unless the list of a bundle is not here.
+    fn unknown<T>(&self) -> Result<Option<T>, BackendError> {
+        let unlisted = self.sources.without_lock().iter().map(|finding| finding.object.clone());
+        let volumes: BTreeSet<String> = unlisted.collect();
+        if volumes.is_empty() {
+            return Ok(None);
+        }
+        Err(BackendError::Unlisted { volumes: volumes.into_iter().collect() })
+    }
+
     async fn offered_manifest(
         &self,
         offered: &Offered,
@@ -142,7 +152,7 @@ impl Backend for ContentBackend {
                     return Ok(Some(found));
                 }
             }
-            Ok(None)
+            self.unknown()
         }
         .boxed()
     }
@@ -161,7 +171,7 @@ impl Backend for ContentBackend {
                     return Ok(Some(size));
                 }
             }
-            Ok(None)
+            self.unknown()
         }
         .boxed()
     }
@@ -191,7 +201,7 @@ impl Backend for ContentBackend {
                     all.get_or_insert_default().extend(tags);
                 }
             }
-            Ok(all.map(|tags| tags.into_iter().collect()))
+            all.map_or_else(|| self.unknown(), |tags| Ok(Some(tags.into_iter().collect())))
         }
         .boxed()
     }

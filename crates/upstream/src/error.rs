@@ -34,7 +34,7 @@ pub enum UpstreamError {
     Depth { reference: String, limit: usize },
     #[error("`{reference}` has indexes that name more than {limit} manifests")]
     Width { reference: String, limit: usize },
-    #[error("failed to ask the registry for `{reference}`")]
+    #[error("failed to ask for `{reference}`")]
     Client { reference: String, source: ClientError },
     #[error("failed to keep `{reference}` in the store")]
     Store { reference: String, source: StoreError },

@@ -12,6 +12,9 @@ use crate::size::human;
 /// A log of a night's work stays readable.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Pauses are not longer than this unless a server asks for it; such a one is told whenever it begins.
+const LONG_WAIT_MS: u64 = 30_000;
+
 #[derive(Debug)]
 pub(super) struct PlainLines {
     phase: Option<Phase>,
@@ -64,7 +67,9 @@ impl PlainLines {
             }
             Event::ItemFailed { item, reason } => vec![format!("failed: {item}: {reason}")],
             Event::TransferFailed { blob, reason } => vec![format!("failed: {blob}: {reason}")],
-            Event::Retried { what, attempt, reason, .. } => self.retried(what, *attempt, reason),
+            Event::Retried { what, attempt, wait_ms, reason } => {
+                self.retried(what, *attempt, *wait_ms, reason)
+            }
             Event::VolumeFinished { volume } => vec![format!("{volume} is done")],
             Event::Noted { message } => vec![message.clone()],
             // Starts and ends of single blobs would be thousands of lines.
@@ -79,9 +84,9 @@ impl PlainLines {
         if self.pace.is_due(now) { vec![phase.line(now)] } else { Vec::new() }
     }
 
-    /// Says once that something is tried again, not each time.
-    fn retried(&mut self, what: &str, attempt: u32, reason: &str) -> Vec<String> {
-        if self.retried.insert(what.to_owned()) {
+    /// Says once that something is tried again, and not each time, unless it takes so long that it looks like a hang.
+    fn retried(&mut self, what: &str, attempt: u32, wait_ms: u64, reason: &str) -> Vec<String> {
+        if self.retried.insert(what.to_owned()) || wait_ms > LONG_WAIT_MS {
             vec![format!("{what}: trying again (attempt {attempt}): {reason}")]
         } else {
             Vec::new()
@@ -176,16 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn the_same_retry_is_told_once() {
+    fn the_same_retry_is_told_once_but_for_long_waits() {
         let mut lines = PlainLines::default();
-        let retried = |attempt| Event::Retried {
+        let retried = |attempt, wait_ms| Event::Retried {
             what: "GET /v2/".into(),
             attempt,
-            wait_ms: 5,
+            wait_ms,
             reason: "503".into(),
         };
         let now = Instant::now();
-        assert_eq!(lines.show(&retried(2), now), ["GET /v2/: trying again (attempt 2): 503"]);
-        assert!(lines.show(&retried(3), now).is_empty());
+        assert_eq!(lines.show(&retried(2, 5), now), ["GET /v2/: trying again (attempt 2): 503"]);
+        assert!(lines.show(&retried(3, 5), now).is_empty());
+        let said = lines.show(&retried(4, 60_000), now);
+        assert_eq!(said, ["GET /v2/: trying again (attempt 4): 503"]);
     }
 }

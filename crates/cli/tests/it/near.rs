@@ -174,9 +174,9 @@ fn a_registry_that_refuses_access_says_how_to_log_in_and_spares_the_rest() {
     exit: 3
     ----- stdout -----
     + 127.0.0.1:[PORT]/team/app:v1  sha256:2b4fbfa236c2
-    error[unpinned] 127.0.0.1:[PORT]/vendor/driver:v1: it could not be pinned: failed to ask the registry for `127.0.0.1:[PORT]/vendor/driver:v1`: 127.0.0.1:[PORT] refused access to `vendor/driver`: UNAUTHORIZED: said by the fake registry
+    error[unpinned] 127.0.0.1:[PORT]/vendor/driver:v1: it could not be pinned: failed to ask for `127.0.0.1:[PORT]/vendor/driver:v1`: 127.0.0.1:[PORT] refused access to `vendor/driver`: UNAUTHORIZED: said by the fake registry
     FAILED                            WHY
-    127.0.0.1:[PORT]/vendor/driver:v1  failed to ask the registry for `127.0.0.1:[PORT]/vendor/driver:v1`: 127.0.0.1:[PORT] refused access to `vendor/driver`: UNAUTHORIZED: said by the fake registry
+    127.0.0.1:[PORT]/vendor/driver:v1  failed to ask for `127.0.0.1:[PORT]/vendor/driver:v1`: 127.0.0.1:[PORT] refused access to `vendor/driver`: UNAUTHORIZED: said by the fake registry
     help: run `airlift login 127.0.0.1:[PORT]`
     demo: 2 artifacts, 10.7 KiB at most, lock written
     ----- stderr -----

@@ -29,7 +29,7 @@ pub enum ClientError {
     CutShort { registry: String, what: String, missing_bytes: u64 },
     #[error("{registry} was silent for {} s during {what}", silence.as_secs_f32())]
     Stalled { registry: String, what: String, silence: Duration },
-    #[error("{registry} answered {status} to {what}{}", words(reason.as_deref()))]
+    #[error("{registry} answered {status} to {what}{}{}", words(reason.as_deref()), asks(*retry_after))]
     Refused {
         registry: String,
         what: String,
@@ -39,7 +39,7 @@ pub enum ClientError {
         reason: Option<String>,
         retry_after: Option<Duration>,
     },
-    #[error("{registry} does not speak the distribution protocol: {what}")]
+    #[error("{registry} does not answer as it should: {what}")]
     Protocol { registry: String, what: String },
     #[error("{registry} gives more than the {limit_bytes} bytes that are read of {what}")]
     TooLarge { registry: String, what: String, limit_bytes: usize },
@@ -53,6 +53,9 @@ pub enum ClientError {
     Blocked { registry: String, prefix: String },
     #[error("{registry} sends its clients {problem}")]
     Redirect { registry: String, problem: String },
+    /// Followed, it would show to whoever listens what TLS hides.
+    #[error("{registry} sends its clients {problem}")]
+    IntoTheClear { registry: String, problem: String },
     #[error("{registry} gave bytes for {expected} that hash to {actual}")]
     WrongDigest { registry: String, expected: Digest, actual: Digest },
     #[error("{registry} says that `{wanted}` is {claimed}, but sent {actual}")]
@@ -90,6 +93,7 @@ impl Explain for ClientError {
             | Self::Interrupted { .. }
             | Self::CutShort { .. }
             | Self::Stalled { .. }
+            | Self::Redirect { .. }
             | Self::Protocol { .. } => Class::Network,
             Self::Refused { status, .. } if is_passing(*status) => Class::Network,
             Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => Class::Access,
@@ -103,7 +107,7 @@ impl Explain for ClientError {
             | Self::LyingDigest { .. }
             | Self::WrongSize { .. }
             | Self::SentWrong { .. }
-            | Self::Redirect { .. } => Class::Integrity,
+            | Self::IntoTheClear { .. } => Class::Integrity,
             Self::Manifest { source, .. } => source.class(),
             Self::Store { source, .. } => source.class(),
             Self::Source { .. } | Self::State { .. } => Class::Storage,
@@ -145,6 +149,17 @@ impl ClientError {
         }
     }
 
+    /// Whether the same request may be answered better later.
+    pub(crate) fn may_pass(&self) -> bool {
+        // Where a server leads is how it was set up.
+        self.class().is_worth_a_retry() && !matches!(self, Self::Redirect { .. })
+    }
+
+    /// Whether no connection came about.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+
     /// How long the registry asked us to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -167,6 +182,11 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
 
 fn words(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+fn asks(retry_after: Option<Duration>) -> String {
+    let seconds = retry_after.map(|wait| wait.as_secs()).filter(|seconds| *seconds > 0);
+    seconds.map(|seconds| format!(", and asks to wait {seconds} s")).unwrap_or_default()
 }
 
 /// What a registry said about a refusal.

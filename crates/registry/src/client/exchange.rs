@@ -214,9 +214,11 @@ impl Shared {
             Ok((response, url)) => {
                 match response.status() {
                     StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                        let wait = retry_after(response.headers());
-                        permit
-                            .was_too_much(wait.map(|w| w.min(self.options.tuning.retry_after_max)));
+                        let tuning = &self.options.tuning;
+                        // Who would have to wait longer fails: the others are not to wait for nothing.
+                        let wait = retry_after(response.headers())
+                            .filter(|wait| *wait <= tuning.retry_after_hopeless);
+                        permit.was_too_much(wait.map(|wait| wait.min(tuning.retry_after_max)));
                     }
                     status if status.is_server_error() => {}
                     _ => permit.went_well(),
@@ -226,7 +228,7 @@ impl Shared {
                 Ok(Answer { response, url, permit, host, shared, what: ask.what.clone() })
             }
             Err(err) => {
-                if airlift_spec::Explain::class(&err).is_worth_a_retry() {
+                if err.may_pass() {
                     permit.was_too_much(None);
                 }
                 Err(err)
@@ -302,6 +304,7 @@ impl Shared {
             }
             Body::Source { .. } => self.send_source(&peer, ask, request).await?,
         };
+        host.reach.answered();
         self.check_protocol(&peer, transport, response).await
     }
 
@@ -626,13 +629,19 @@ fn redirected(
 /// Nothing leads from TLS into the clear, but to this very machine.
 pub(super) fn check_descent(registry: &str, from: &Url, to: &Url) -> Result<(), ClientError> {
     let is_local = to.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
-    let problem = match (from.scheme(), to.scheme()) {
-        (_, "https") | ("http", "http") => return Ok(()),
-        ("https", "http") if is_local => return Ok(()),
-        ("https", "http") => "from TLS to plain HTTP",
-        _ => "to an address that is neither HTTP nor HTTPS",
-    };
-    Err(ClientError::Redirect { registry: registry.to_owned(), problem: problem.to_owned() })
+    let registry = registry.to_owned();
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => Ok(()),
+        ("https", "http") if is_local => Ok(()),
+        ("https", "http") => {
+            let problem = "from TLS to plain HTTP".to_owned();
+            Err(ClientError::IntoTheClear { registry, problem })
+        }
+        _ => {
+            let problem = "to an address that is neither HTTP nor HTTPS".to_owned();
+            Err(ClientError::Redirect { registry, problem })
+        }
+    }
 }
 
 /// A body of known length that is made while it is sent: some registries take no other kind.
@@ -673,21 +682,24 @@ impl http_body::Body for SizedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use airlift_spec::{Class, Explain as _};
 
+    /// `refused`: with which class, if it is.
     #[track_caller]
-    fn leads(from: &str, to: &str, allowed: bool) {
+    fn leads(from: &str, to: &str, refused: Option<Class>) {
         let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-        assert_eq!(check_descent("quay.io", &from, &to).is_ok(), allowed, "{from} to {to}");
+        let led = check_descent("quay.io", &from, &to);
+        assert_eq!(led.err().map(|err| err.class()), refused, "{from} to {to}");
     }
 
     #[test]
     fn nothing_leads_from_tls_into_the_clear() {
-        leads("https://quay.io", "https://cdn.quay.io", true);
-        leads("http://inner.test", "http://cdn.test", true);
-        leads("http://inner.test", "https://cdn.test", true);
-        leads("https://quay.io", "http://quay.io", false);
-        leads("https://quay.io", "http://127.0.0.1.evil.test", false);
-        leads("https://localhost", "http://127.0.0.1:5000", true);
-        leads("https://quay.io", "file:///etc/passwd", false);
+        leads("https://quay.io", "https://cdn.quay.io", None);
+        leads("http://inner.test", "http://cdn.test", None);
+        leads("http://inner.test", "https://cdn.test", None);
+        leads("https://quay.io", "http://quay.io", Some(Class::Integrity));
+        leads("https://quay.io", "http://127.0.0.1.evil.test", Some(Class::Integrity));
+        leads("https://localhost", "http://127.0.0.1:5000", None);
+        leads("https://quay.io", "file:///etc/passwd", Some(Class::Network));
     }
 }

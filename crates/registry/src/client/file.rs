@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use airlift_spec::Ctx;
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -34,7 +34,10 @@ impl Shared {
             kind: Kind::File,
             method: Method::GET,
             to: To::Url(url.clone()),
-            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]),
+            headers: HeaderMap::from_iter([
+                (ACCEPT, HeaderValue::from_static(accept)),
+                (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            ]),
             body: Body::Empty,
             scope: Scope::none(),
             what: "the file".to_owned(),

@@ -67,6 +67,8 @@ pub struct Tuning {
     pub backoff_max: Duration,
     /// Longest `Retry-After` that is obeyed; a registry that asks for more is tried again after this.
     pub retry_after_max: Duration,
+    /// A registry that asks for more than this is not tried again: no number of tries would outlast it.
+    pub retry_after_hopeless: Duration,
     /// Bytes that count as progress: a try that brought this many starts the count of tries anew.
     pub progress_bytes: u64,
     /// How long to wait for a connection.
@@ -121,6 +123,7 @@ impl Default for Tuning {
             backoff_first: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
             retry_after_max: Duration::from_mins(2),
+            retry_after_hopeless: Duration::from_mins(10),
             progress_bytes: 256 << 10,
             connect_timeout: Duration::from_secs(15),
             commit_timeout: Duration::from_mins(15),

@@ -1,7 +1,8 @@
 //! Blobs on their way out: mounted, whole, or in chunks that can be gone on with.
 //!
 //! A session that a registry forgot is begun anew; where an upload stands is always the registry's word, asked for after
-//! every failure. The bytes are checked there: a registry that received others says so, and that ends the push.
+//! every failure. The bytes are checked there: a registry that received others says so, and gets them anew from the
+//! first one; when it says so again and again, that ends the push.
 
 use std::sync::Arc;
 
@@ -312,7 +313,7 @@ impl Shared {
         }
         let location = current.location.clone();
         self.finish(upload, location, upload.blob.size).await.map_err(|err| {
-            if is_forgotten(&err) {
+            if ends_session(&err) {
                 *session = None;
             }
             ChunkError::Other(err)
@@ -471,7 +472,7 @@ fn judge_chunk(
             ChunkError::Refused(err)
         }
         _ => {
-            if is_forgotten(&err) {
+            if ends_session(&err) {
                 *session = None;
             }
             ChunkError::Other(err)
@@ -522,8 +523,13 @@ fn forgotten(endpoint: &Endpoint) -> ClientError {
     protocol(endpoint, FORGOTTEN)
 }
 
-fn is_forgotten(err: &ClientError) -> bool {
-    matches!(err, ClientError::Protocol { what, .. } if what == FORGOTTEN)
+/// Whether nothing can be added to the upload any more: it is gone, or holds bytes that are wrong.
+fn ends_session(err: &ClientError) -> bool {
+    match err {
+        ClientError::Protocol { what, .. } => what == FORGOTTEN,
+        ClientError::SentWrong { .. } => true,
+        _ => false,
+    }
 }
 
 fn registry_of(err: &ClientError) -> String {

@@ -1,9 +1,10 @@
 //! Trying again: which failures, how often, and after what pause.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airlift_spec::error::chain;
-use airlift_spec::{Ctx, Event, Explain as _};
+use airlift_spec::{Ctx, Event};
 use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
 
@@ -11,12 +12,44 @@ use super::counters::Counting;
 use super::error::ClientError;
 use super::options::Tuning;
 
+/// Tries of one thing that the registry says it received otherwise, the first one included. docker-registry 2.8 says
+/// so of good bytes, too: of a manifest whose blob another client names at that very moment.
+const MAX_SENT_WRONG: u32 = 3;
+
+/// Pieces of work in a row that are given up, with all their tries, before a host counts as lost.
+const MAX_GIVEN_UP: u32 = 3;
+
+/// Whether a host takes connections, as far as is known. One that is gone for good must not cost every image the time
+/// of all tries.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// Pieces of work that were given up for want of a connection since the host last answered.
+    given_up: AtomicU32,
+}
+
+impl Reach {
+    pub(crate) fn answered(&self) {
+        self.given_up.store(0, Ordering::Relaxed);
+    }
+
+    fn gave_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) >= MAX_GIVEN_UP
+    }
+}
+
 /// The tries of one piece of work.
 #[derive(Debug)]
 pub(crate) struct Tries<'a> {
     what: String,
     allowed: u32,
     made: u32,
+    /// How often the registry said that it received other bytes. Progress does not undo these.
+    sent_wrong: u32,
+    reach: &'a Reach,
     tuning: &'a Tuning,
     counting: &'a Counting,
     ctx: &'a Ctx,
@@ -26,12 +59,13 @@ impl<'a> Tries<'a> {
     pub(crate) fn new(
         what: String,
         allowed: usize,
+        reach: &'a Reach,
         tuning: &'a Tuning,
         counting: &'a Counting,
         ctx: &'a Ctx,
     ) -> Self {
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
-        Self { what, allowed, made: 0, tuning, counting, ctx }
+        Self { what, allowed, made: 0, sent_wrong: 0, reach, tuning, counting, ctx }
     }
 
     /// The last try brought something: count anew.
@@ -42,19 +76,36 @@ impl<'a> Tries<'a> {
     /// Waits before the next try, or gives `err` back if there should be none.
     pub(crate) async fn pause(&mut self, err: ClientError) -> Result<(), ClientError> {
         self.made += 1;
-        if !err.class().is_worth_a_retry() || self.made >= self.allowed {
+        if !self.may_go_better(&err) || self.made >= self.allowed {
+            if err.is_out_of_reach() {
+                self.reach.gave_up();
+            }
             return Err(err);
         }
-        let wait = self.wait(err.retry_after());
+        let asked = err.retry_after().filter(|asked| !asked.is_zero());
+        let wait = self.wait(asked);
+        let waiting = asked.map(|_| format!("; waiting {} s", wait.as_secs())).unwrap_or_default();
         self.counting.retry();
         self.ctx.events.emit(Event::Retried {
             what: self.what.clone(),
             attempt: self.made + 1,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            reason: chain(&err),
+            reason: chain(&err) + &waiting,
         });
         let slept = self.ctx.cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
         slept.ok_or(ClientError::Cancelled)
+    }
+
+    fn may_go_better(&mut self, err: &ClientError) -> bool {
+        if matches!(err, ClientError::SentWrong { .. }) {
+            self.sent_wrong += 1;
+            return self.sent_wrong < MAX_SENT_WRONG;
+        }
+        if err.is_out_of_reach() && self.reach.is_lost() {
+            return false;
+        }
+        let is_hopeless = |asked| asked > self.tuning.retry_after_hopeless;
+        err.may_pass() && !err.retry_after().is_some_and(is_hopeless)
     }
 
     fn wait(&self, asked: Option<Duration>) -> Duration {
@@ -109,7 +160,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end_with_the_tries() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let mut tries = Tries::new("x".into(), 4, &tuning, &counting, &ctx);
+        let reach = Reach::default();
+        let mut tries = Tries::new("x".into(), 4, &reach, &tuning, &counting, &ctx);
         for least in [500, 1000, 2000] {
             let start = Instant::now();
             tries.pause(refused(503, None)).await.unwrap();
@@ -123,12 +175,44 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_registry_is_left_alone_for_as_long_as_it_asks_within_reason() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let reach = Reach::default();
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         let start = Instant::now();
         tries.pause(refused(429, Some(17))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17);
-        tries.pause(refused(429, Some(86_400))).await.unwrap();
+        tries.pause(refused(429, Some(600))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17 + tuning.retry_after_max.as_secs());
+        // No number of tries outlasts a day: it is told at once.
+        let err = tries.pause(refused(429, Some(86_400))).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), 17 + tuning.retry_after_max.as_secs());
+        let said = "quay.io answered 429 Too Many Requests to a request, and asks to wait 86400 s";
+        assert_eq!(err.to_string(), said);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_registry_asks_to_wait_and_how_long_it_is_left_alone_is_told() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let events = Events::new(move |event| sink.lock().unwrap().push(event));
+        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
+        let ctx = Ctx { events, ..Ctx::default() };
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        for (asked, said) in [
+            (Some(40), Some(", and asks to wait 40 s; waiting 40 s")),
+            (Some(300), Some(", and asks to wait 300 s; waiting 120 s")),
+            (Some(0), None),
+            (None, None),
+        ] {
+            tries.pause(refused(429, asked)).await.unwrap();
+            let Some(Event::Retried { reason, .. }) = told.lock().unwrap().pop() else {
+                panic!("nothing is told")
+            };
+            let whole = format!(
+                "quay.io answered 429 Too Many Requests to a request{}",
+                said.unwrap_or_default()
+            );
+            assert_eq!(reason, whole);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,9 +220,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let events = Events::new(move |event| sink.lock().unwrap().push(event));
-        let (tuning, counting) = (Tuning::default(), Counting::default());
+        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
         let ctx = Ctx { events, ..Ctx::default() };
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         assert!(tries.pause(refused(400, None)).await.is_err());
         assert!(told.lock().unwrap().is_empty());
         tries.pause(refused(502, None)).await.unwrap();
@@ -148,8 +232,9 @@ mod tests {
     #[tokio::test]
     async fn a_pause_ends_when_the_user_stops_it() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
+        let reach = Reach::default();
         ctx.cancel.cancel();
-        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         assert!(matches!(tries.pause(refused(503, None)).await, Err(ClientError::Cancelled)));
     }
 

@@ -123,17 +123,20 @@ impl Shared {
 
 /// The token server's address, if it may be sent secrets.
 fn token_server(host: &Host, realm: &str) -> Result<Url, ClientError> {
-    let wrong = |problem: &str| ClientError::Redirect {
-        registry: host.name.clone(),
-        problem: problem.to_owned(),
-    };
-    let url = Url::parse(realm).map_err(|_| wrong("to a token server without an address"))?;
+    let registry = host.name.clone();
+    let url = Url::parse(realm).map_err(|_| ClientError::Redirect {
+        registry: registry.clone(),
+        problem: "to a token server without an address".to_owned(),
+    })?;
     let is_local = url.host_str().is_some_and(|name| is_loopback(name.trim_matches(['[', ']'])));
     let in_the_clear = host.transports.current() != Transport::Tls || is_local;
     match url.scheme() {
         "https" => Ok(url),
         "http" if in_the_clear => Ok(url),
-        _ => Err(wrong("to a token server in plain HTTP")),
+        _ => Err(ClientError::IntoTheClear {
+            registry,
+            problem: "to a token server without TLS".to_owned(),
+        }),
     }
 }
 

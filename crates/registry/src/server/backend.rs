@@ -88,6 +88,9 @@ pub enum BackendError {
     /// It belongs here, but a delta counts on the far side to have it.
     #[error("it was left out of the bundle, as what `{repository}` has already")]
     LeftOut { repository: String },
+    /// The list of what belongs here lies on volumes that are absent or damaged: nobody knows whether it does.
+    #[error("no name is known here: the list of what the bundle has is on {}, which is not here or damaged", volumes.join(", "))]
+    Unlisted { volumes: Vec<String> },
     #[error("the bytes on {medium} are damaged")]
     Damaged { medium: String },
     #[error("failed to read")]
@@ -97,7 +100,7 @@ pub enum BackendError {
 impl Explain for BackendError {
     fn class(&self) -> Class {
         match self {
-            Self::Absent { .. } | Self::LeftOut { .. } => Class::Input,
+            Self::Absent { .. } | Self::LeftOut { .. } | Self::Unlisted { .. } => Class::Input,
             Self::Damaged { .. } => Class::Integrity,
             Self::Read(_) => Class::Storage,
         }

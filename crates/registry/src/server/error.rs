@@ -102,9 +102,9 @@ impl Refusal {
     pub(super) fn unanswered(code: Code, err: &BackendError) -> Self {
         match err {
             // The one thing that the operator can mend from where the client sits: name what is absent.
-            BackendError::Absent { .. } | BackendError::LeftOut { .. } => {
-                Self::not_found(code, err.to_string())
-            }
+            BackendError::Absent { .. }
+            | BackendError::LeftOut { .. }
+            | BackendError::Unlisted { .. } => Self::not_found(code, err.to_string()),
             BackendError::Damaged { .. } => {
                 tracing::error!("{err}");
                 let message = "the bytes are damaged; the registry's log says where";

@@ -58,6 +58,10 @@ fn what_cannot_be_read_is_refused_with_its_line() {
         documents(b"a: \xff").unwrap_err().to_string(),
         "it is not text: byte 3 is not UTF-8"
     );
+    assert_eq!(
+        documents(b"\x1f\x8b\x08 more").unwrap_err().to_string(),
+        "it is packed with gzip, and not text"
+    );
 }
 
 #[test]

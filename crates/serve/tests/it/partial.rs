@@ -90,3 +90,31 @@ async fn what_a_delta_left_out_is_absent_with_a_word_about_who_has_it() {
     served.has_all("quay.io/org/one", &images[0]).await;
     served.has_all("quay.io/org/two", &images[1]).await;
 }
+
+/// The names of all that a bundle has are in its lock, on the first volume.
+#[tokio::test]
+async fn without_the_list_of_a_bundle_whoever_asks_for_a_name_is_told_so() {
+    let (image, other) = (samples::image(1, &[500_000]), samples::image(2, &[100]));
+    let world = World::new().with("quay.io/org/app:v1", &image);
+    let folder = world.cut("out", SMALL);
+    let first = open(&folder).volumes()[0].name().to_owned();
+    fs_err::remove_file(folder.join(&first)).unwrap();
+    let served = serve(vec![volumes(&folder)]).await;
+    let blob = format!("blobs/{}", largest(&image).0);
+    for (what, code) in [
+        ("manifests/v1", "MANIFEST_UNKNOWN"),
+        (&*blob, "BLOB_UNKNOWN"),
+        ("tags/list", "NAME_UNKNOWN"),
+    ] {
+        let target = format!("/v2/quay.io/org/app/{what}");
+        let refusal = served.get(&target).await.expect_error(404, code);
+        let message = refusal.json()["errors"][0]["message"].to_string();
+        assert!(message.contains("list") && message.contains(&first), "{what}: {message}");
+    }
+    served.stop().await;
+
+    // What another source lists is there all the same.
+    let beside = World::new().with("quay.io/org/other:v1", &other);
+    let served = serve(vec![volumes(&folder), beside.kept("beside")]).await;
+    served.has_all("quay.io/org/other", &other).await;
+}

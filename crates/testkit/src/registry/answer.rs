@@ -157,6 +157,11 @@ pub(super) fn answer(
             return Answer::error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
                 .with("retry-after", seconds);
         }
+        Some(Fault::RefuseDigest) => {
+            let upload = call.target.upload().and_then(|id| id.parse().ok());
+            upload.and_then(|id: u64| state.uploads.remove(&id));
+            return Answer::error(StatusCode::BAD_REQUEST, "DIGEST_INVALID");
+        }
         Some(Fault::RedirectElsewhere) => {
             return Answer::new(StatusCode::TEMPORARY_REDIRECT)
                 .with("location", format!("{}{}", shared.elsewhere_base, call.path));

@@ -62,6 +62,8 @@ pub enum Fault {
     RefuseSinglePost,
     /// An index whose children are not all there is answered with 400 `MANIFEST_BLOB_UNKNOWN`.
     RefuseSparseIndex,
+    /// A manifest, or the end of an upload, is answered with 400 `DIGEST_INVALID`, whatever its bytes.
+    RefuseDigest,
     /// The upload is gone: 404 `BLOB_UPLOAD_UNKNOWN`.
     ForgetUpload,
     /// A blob is answered with 307 to another host, which refuses credentials with 400.
@@ -188,6 +190,10 @@ impl Fault {
             Self::RefuseSinglePost => starts_upload && call.query("digest").is_some(),
             Self::RefuseSparseIndex => {
                 matches!(call.target, Target::Manifest { .. }) && is(Method::PUT)
+            }
+            Self::RefuseDigest => {
+                (matches!(call.target, Target::Manifest { .. }) || on_upload) && is(Method::PUT)
+                    || starts_upload && call.query("digest").is_some()
             }
             Self::ForgetUpload => on_upload,
             Self::CutAfter(_)

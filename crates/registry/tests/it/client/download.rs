@@ -134,7 +134,7 @@ async fn a_body_of_another_length_than_the_manifest_says_is_refused() {
 async fn busy_registries_are_asked_again_and_told_about() {
     let registry = FakeRegistry::start();
     let (repository, blob, bytes) = with_blob(&registry, 10_000);
-    registry.fail_once(On::get("/blobs/"), Fault::RetryAfter(3_600));
+    registry.fail_once(On::get("/blobs/"), Fault::RetryAfter(300));
     registry.fail_once(On::get("/blobs/"), Fault::Status(503, Vec::new()));
     registry.fail_once(On::get("/blobs/"), Fault::Status(502, Vec::new()));
     let (_dir, store) = temp_store();
@@ -222,6 +222,7 @@ async fn redirects_in_circles_end() {
     let (_dir, store) = temp_store();
     let err = client().fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap_err();
     assert!(matches!(err, ClientError::Redirect { .. }), "{err}");
+    assert_eq!(err.class(), Class::Network, "the server's fault, not a matter of trust");
     assert_eq!(registry.count("GET", "/blobs/"), 11);
 }
 

@@ -81,3 +81,28 @@ async fn what_is_not_encrypted_is_taken_from_loopback_alone() {
         assert!(refused.to_string().contains(said), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn a_server_that_leads_in_circles_or_to_no_web_server_is_at_fault_and_asked_once() {
+    for (place, said, requests) in [
+        (PATH, "round in circles", 11),
+        ("file:///etc/passwd", "to an address that is neither HTTP nor HTTPS", 1),
+    ] {
+        let server = server();
+        let to = vec![("location", place.to_owned())];
+        server.fail_always(On::path(PATH), Fault::Status(302, to));
+        let address = format!("{}{PATH}", server.url());
+        let err = read(&client(), &address, 100).await.unwrap_err();
+        assert_eq!(err.class(), Class::Network, "{err}");
+        assert!(err.to_string().contains(said), "{err}");
+        assert_eq!(server.requests().len(), requests, "{place}");
+    }
+}
+
+/// What is packed on the way would be taken for noise.
+#[tokio::test]
+async fn files_are_asked_for_as_they_are() {
+    let server = server();
+    read(&client(), &format!("{}{PATH}", server.url()), 100).await.unwrap();
+    assert_eq!(server.requests()[0].header("accept-encoding"), Some("identity"));
+}

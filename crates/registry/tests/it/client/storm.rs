@@ -153,6 +153,73 @@ async fn a_storm_of_429_is_sat_out_and_one_without_end_is_given_up() {
     }
 }
 
+/// Docker Hub's limit is one of hours.
+#[tokio::test]
+async fn a_registry_that_asks_to_wait_for_hours_is_asked_once_and_said_so() {
+    for work in Work::ALL {
+        let registry = FakeRegistry::start();
+        let (_, blob, _) = with_blob(&registry, 10_000);
+        registry.fail_always(work.requests(), Fault::RetryAfter(3_600));
+        let err = work.run(&registry, &blob).await.unwrap_err();
+        assert_eq!(err.class(), Class::Network, "{work:?}: {err}");
+        assert!(err.to_string().contains("asks to wait 3600 s"), "{work:?}: {err}");
+        let refused = registry.requests().iter().filter(|it| it.status == Some(429)).count();
+        assert_eq!(refused, 1, "{work:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_takes_no_connections_costs_the_tries_of_three_things_and_not_of_all() {
+    let attempts = options().attempts.get() as u64;
+    let registry = FakeRegistry::start();
+    registry.put("team/app", "v1", &samples::image(1, &[100]));
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Repository { host: address.to_string(), path: "team/app".to_owned() };
+    let (client, ctx) = (client(), Ctx::default());
+    let ask = async || {
+        let before = client.counters().retries;
+        let found = client.manifest(&place, "v1", &ctx).await;
+        (found.map(|found| found.is_some()).ok(), client.counters().retries - before)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask().await, (None, attempts - 1));
+    }
+    for _ in 0..3 {
+        assert_eq!(ask().await, (None, 0), "lost: one try each");
+    }
+    // Other hosts have nothing to do with it.
+    registry.fail_once(On::get("/manifests/"), Fault::Status(503, Vec::new()));
+    assert!(client.manifest(&repository(&registry), "v1", &ctx).await.unwrap().is_some());
+
+    // It is back, and all tries are worth it again.
+    let server = answering(
+        address,
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        1,
+    );
+    assert_eq!(ask().await, (Some(false), 0));
+    server.join().unwrap();
+    assert_eq!(ask().await, (None, attempts - 1));
+}
+
+/// A server at `address` that answers `times` connections, and is gone.
+fn answering(
+    address: SocketAddr,
+    answer: &'static str,
+    times: usize,
+) -> std::thread::JoinHandle<()> {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(times) {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    })
+}
+
 #[tokio::test]
 async fn a_blob_without_a_length_is_taken_and_a_shorter_one_is_named() {
     let registry = FakeRegistry::start();

@@ -2,7 +2,7 @@ use airlift_registry::client::{BlobPush, Client, ClientError, ClientOptions, Rep
 use airlift_spec::{Algorithm, Class, Ctx, Descriptor, Digest, Explain as _};
 use airlift_testkit::disk::SmallDisk;
 use airlift_testkit::registry::FakeOptions;
-use airlift_testkit::samples::noise;
+use airlift_testkit::samples::{self, noise};
 use airlift_testkit::{FakeRegistry, Fault, On};
 use http::Method;
 use tempfile::TempDir;
@@ -173,7 +173,7 @@ async fn chunks_shrink_until_they_fit() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_what_they_should_be_are_refused_and_not_sent_again() {
+async fn bytes_that_are_not_what_they_should_be_are_refused_and_not_sent_for_ever() {
     for length in [1_000, 900_000, 3 << 20] {
         let registry = FakeRegistry::start();
         let bytes = noise(1, length);
@@ -185,7 +185,41 @@ async fn bytes_that_are_not_what_they_should_be_are_refused_and_not_sent_again()
         let err = pushed.unwrap_err();
         assert!(matches!(err, ClientError::SentWrong { .. }), "{length}: {err}");
         assert_eq!(err.class(), Class::Integrity);
-        assert!(registry.received_bytes() <= length as u64);
+        assert_eq!(registry.received_bytes(), 3 * length as u64, "three times in all");
+        assert_eq!(registry.open_uploads(), 0);
+    }
+}
+
+/// As docker-registry 2.8 says of a manifest while somebody else pushes what it names.
+#[tokio::test]
+async fn what_a_registry_says_to_be_other_bytes_is_sent_again_before_it_is_believed() {
+    let (registry, sample) = (FakeRegistry::start(), samples::image(1, &[100]));
+    let client = Client::new(chunky()).unwrap();
+    // One request, a whole, chunks.
+    for length in [1_000, 900_000, 3 << 20] {
+        let bytes = noise(1, length);
+        registry.fail_times(2, On::uploads(), Fault::RefuseDigest);
+        push(&client, &registry, &bytes).await.unwrap();
+        assert_has(&registry, &bytes);
+        assert_eq!((registry.faults_left(), registry.open_uploads()), (0, 0), "{length}");
+    }
+    for bytes in sample.blobs.values() {
+        push(&client, &registry, bytes).await.unwrap();
+    }
+    let root = sample.manifest(&sample.root.digest);
+    let place = repository(&registry);
+    for wanted in ["v1", &sample.root.digest.to_string()] {
+        let (ctx, media_type) = (Ctx::default(), &root.media_type);
+        registry.fail_times(2, On::manifests(), Fault::RefuseDigest);
+        client.push_manifest(&place, wanted, media_type, &root.bytes, &ctx).await.unwrap();
+        assert_eq!(registry.faults_left(), 0, "{wanted}");
+
+        registry.fail_always(On::manifests(), Fault::RefuseDigest);
+        registry.forget_requests();
+        let err = client.push_manifest(&place, wanted, media_type, &root.bytes, &ctx).await;
+        assert_eq!(err.unwrap_err().class(), Class::Integrity, "{wanted}");
+        assert_eq!(registry.count("PUT", "/manifests/"), 3, "{wanted}");
+        registry.heal();
     }
 }
 
