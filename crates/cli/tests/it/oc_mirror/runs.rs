@@ -185,6 +185,32 @@ fn one_missing_image_keeps_no_other_from_the_registry() {
 }
 
 #[test]
+fn a_set_onto_the_disk_of_an_earlier_one_takes_its_place_once_all_of_it_is_there() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    let to_disk = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"];
+    well(&world, &to_disk, &[]);
+    let before = text(&world, "disk/mirror.bundle.json");
+    world.write("disk/notes.txt", "of mine").unwrap();
+    write_images(&world, "isc.yaml", &registry, &["team/multi:v2", "team/gone:v1"]);
+    assert_eq!(run(&world, &to_disk, &[]).code, Some(8));
+    assert_eq!(text(&world, "disk/mirror.bundle.json"), before, "the earlier one stays till then");
+    succeed(&world, ["verify", "disk"]);
+    write_images(&world, "isc.yaml", &registry, &["team/multi:v2"]);
+    let said = well(&world, &to_disk, &[]);
+    assert!(said.contains("info[bundle-replaced] disk: "), "{said}");
+    succeed(&world, ["verify", "disk"]);
+    assert_eq!(text(&world, "disk/notes.txt"), "of mine");
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to, "--v2"], &[]);
+    assert!(far.tags("team/multi").contains_key("v2") && far.tags("team/app").is_empty());
+    // The same set once more is the same bundle, of which nothing is replaced.
+    assert!(!well(&world, &to_disk, &[]).contains("bundle-replaced"));
+}
+
+#[test]
 fn what_a_registry_cannot_give_any_more_does_not_sink_the_rest() {
     let registry = with_catalog();
     let world = world_with_set(&registry);
