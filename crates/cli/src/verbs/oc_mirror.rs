@@ -286,6 +286,11 @@ impl Run<'_> {
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
         let (source, client) = (Source::Volumes(self.way.root.clone()), self.far_client()?);
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
+        let without_lock = sources.without_lock();
+        if !without_lock.is_empty() {
+            // Nobody knows what the bundle has of the set, and so what it lacks.
+            return self.end(Done::new(&[], without_lock.to_vec()));
+        }
         let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
         let sources = sources.with_locks(locks);
         let items: BTreeSet<Item> =

@@ -210,6 +210,62 @@ fn a_set_onto_the_disk_of_an_earlier_one_takes_its_place_once_all_of_it_is_there
     assert!(!well(&world, &to_disk, &[]).contains("bundle-replaced"));
 }
 
+/// A set on `disk`, and a far registry to load it into with what this returns.
+fn on_disk(world: &World, far: &FakeRegistry) -> [String; 6] {
+    trust_own_key(world);
+    well(world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    let to = format!("docker://{}", far.host());
+    ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to].map(str::to_owned)
+}
+
+#[test]
+fn without_the_list_of_the_bundle_that_alone_is_said_and_nothing_is_pushed() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let volume = world.path().join("disk/mirror.00000.tar");
+    let resources = "disk/working-dir/cluster-resources/itms-oc-mirror.yaml";
+    well(&world, &load, &[]);
+    let before = text(&world, resources);
+    far.forget_requests();
+    for (code, bytes) in [("volume-truncated", Some("")), ("volume-missing", None)] {
+        match bytes {
+            Some(bytes) => fs_err::write(&volume, bytes).unwrap(),
+            None => fs_err::remove_file(&volume).unwrap(),
+        }
+        for more in [&["--v2"][..], &["--dry-run"]] {
+            let ran = run(&world, &load, more);
+            assert_eq!(ran.code, Some(1), "{ran}");
+            let said = format!("error[{code}] mirror.00000.tar: ");
+            assert!(ran.stdout.starts_with(&said), "{ran}");
+            assert!(ran.stdout.contains("run `airlift verify`"), "{ran}");
+            assert!(!ran.stdout.contains("imageset-not-carried"), "{ran}");
+        }
+    }
+    assert!(far.requests().is_empty(), "{}", far.transcript());
+    assert_eq!(text(&world, resources), before, "what the cluster was given stays");
+}
+
+#[test]
+fn a_volume_that_is_not_as_it_should_be_has_a_remedy() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let volume = world.path().join("disk/mirror.00001.tar");
+    let bytes = fs_err::read(&volume).unwrap();
+    fs_err::write(&volume, &bytes[..bytes.len() / 2]).unwrap();
+    let other = ["load", "disk", "--to", &far.host()];
+    for args in [&load[..], &other] {
+        let ran = run(&world, args, &[]);
+        assert!(!ran.is_success() && ran.stdout.contains("needs the volumes"), "{ran}");
+        let help =
+            "help: bring these volumes as well; where they are there already, run `airlift verify`";
+        assert_eq!(ran.stdout.matches(help).count(), 1, "{ran}");
+    }
+}
+
 #[test]
 fn what_a_registry_cannot_give_any_more_does_not_sink_the_rest() {
     let registry = with_catalog();
