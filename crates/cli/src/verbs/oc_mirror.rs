@@ -289,7 +289,7 @@ impl Run<'_> {
         let without_lock = sources.without_lock();
         if !without_lock.is_empty() {
             // Nobody knows what the bundle has of the set, and so what it lacks.
-            return self.end(Done::new(&[], without_lock.to_vec()));
+            return self.end(Done::new(0, without_lock.to_vec()));
         }
         let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
         let sources = sources.with_locks(locks);
@@ -298,7 +298,7 @@ impl Run<'_> {
         let items: Vec<Item> = items.into_iter().collect();
         let (copies, blocked) = self.set.copies(&items, &self.routes());
         findings.extend(blocked);
-        let mut done = Done::new(&copies, findings);
+        let mut done = Done::new(self.arriving(&copies), findings);
         done.add_lacking(lacking);
         if !self.args.is_dry() {
             return self.load(&sources, client, &copies, done).await;
@@ -366,8 +366,17 @@ impl Run<'_> {
     fn begun(&self, lock: &Lock) -> (Vec<Copy>, Done) {
         let (copies, mut findings) = self.copies(lock);
         findings.extend(lock.findings.iter().cloned());
-        let done = Done::new(&copies, findings);
+        let done = Done::new(self.arriving(&copies), findings);
         (copies, done)
+    }
+
+    /// How many of the copies end where the run leads: straight to a registry, a catalog goes into the cache as well.
+    fn arriving(&self, copies: &[Copy]) -> u64 {
+        let cache = format!("docker://{}/", self.set().cache());
+        let is_stop = |copy: &&Copy| {
+            self.way.mode != Mode::MirrorToDisk && copy.destination.starts_with(&cache)
+        };
+        copies.iter().filter(|copy| !is_stop(copy)).count() as u64
     }
 
     /// Which image would go where, in a folder that is made anew.

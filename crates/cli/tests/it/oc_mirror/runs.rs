@@ -267,6 +267,25 @@ fn a_volume_that_is_not_as_it_should_be_has_a_remedy() {
 }
 
 #[test]
+fn a_set_has_as_many_images_whichever_way_it_goes() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = FakeRegistry::start();
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let to = format!("docker://{}/ns", far.host());
+    let to_disk = [&STRAIGHT[..3], &["file://disk"]].concat();
+    let straight = [&STRAIGHT[..], &[&to]].concat();
+    for way in [&to_disk[..], &straight, &load] {
+        for more in [&[][..], &["--dry-run"]] {
+            let report = well(&world, way, &[&["--output", "json"], more].concat());
+            let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+            assert_eq!(report["images"], 4, "{way:?} {more:?} {report:#}");
+        }
+    }
+}
+
+#[test]
 fn what_a_registry_cannot_give_any_more_does_not_sink_the_rest() {
     let registry = with_catalog();
     let world = world_with_set(&registry);
