@@ -4,6 +4,7 @@
 //! followed by its sums. A volume is `.partial` until every byte of it was hashed, written and synced.
 //! **Crash.** A volume is finished if the store keeps its sums, and a file of its name has its size and opens with
 //! its marker. Finished volumes are kept by the next run; the one that was being written starts over.
+//! **Earlier bundles.** One that is to be replaced goes when all is planned, fits, and can be signed; see [`Earlier`].
 //! **Read-only stores.** A store that may not be written keeps no sums. Those on the first medium take their place, where
 //! we signed them: a medium is anybody's.
 //! **Split blobs.** Their digest shows only with the last part. If it is wrong then, the volumes with the earlier
@@ -19,6 +20,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::cut::{Chunks, Contents, Cutter};
+use crate::earlier::Earlier;
 use crate::gather::{Delivered, Rules, gather};
 use crate::keep::{self, Kept};
 use crate::media::{Medium, assign, everywhere_bytes};
@@ -44,6 +46,8 @@ pub struct CreateOptions {
     pub keys: Vec<SigningKey>,
     /// Files to lay beside the volumes, by the name they get there: the binary.
     pub carry: Vec<(String, PathBuf)>,
+    /// What becomes of another bundle of this name that lies there.
+    pub earlier: Earlier,
 }
 
 impl Default for CreateOptions {
@@ -55,6 +59,7 @@ impl Default for CreateOptions {
             allow_missing: false,
             keys: Vec::new(),
             carry: Vec::new(),
+            earlier: Earlier::Keep,
         }
     }
 }
@@ -143,13 +148,15 @@ impl Prepared {
         let extra = carried.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let everywhere = everywhere_bytes(root, root_bytes.len() as u64, keys.len(), extra);
         let _media_held = disk::hold(media.iter().map(PathBuf::as_path))?;
-        let look = |folder: &PathBuf| Medium::look(folder, root, digest, everywhere);
+        let look =
+            |folder: &PathBuf| Medium::look(folder, root, digest, everywhere, options.earlier);
         let media: Vec<Medium> = media.iter().map(look).collect::<Result<_, _>>()?;
         let places = assign(root, &media)?;
         // The store first: from here on `gc` keeps what the bundle is made of.
         let by_store = store.is_writable().then(|| keep::folder(store, digest));
         let _kept_held = disk::hold(by_store.as_deref())?;
         let kept = by_store.as_deref().unwrap_or(&media[0].folder);
+        media.iter().try_for_each(Medium::clear)?;
         let folders: Vec<&Path> = std::iter::once(kept)
             .chain(media.iter().map(|medium| medium.folder.as_path()))
             .collect();
@@ -177,6 +184,8 @@ impl Prepared {
             Run { cutter, kept, is_by_store, media: &media, places: &places, signer: &signer };
         let mut created = run.write(&carried, ctx)?;
         created.findings.extend((!is_by_store).then(|| not_kept(&root.name)));
+        let cleared = media.iter().filter(|medium| !medium.replaced.is_empty());
+        created.findings.extend(cleared.map(|medium| replaced(&medium.folder)));
         Ok(created)
     }
 }
@@ -185,6 +194,11 @@ fn not_kept(name: &str) -> Finding {
     let message = "the store may not be written, and keeps nothing of this bundle: to write a volume once more takes \
                    `airlift bundle create` with the same lock, options and key";
     Finding::warning("bundle-not-kept", name, message)
+}
+
+fn replaced(folder: &Path) -> Finding {
+    let message = "the bundle of this name that was there before is removed";
+    Finding::info("bundle-replaced", folder.display(), message)
 }
 
 /// Writes files into every folder, each with its signatures.
@@ -418,7 +432,7 @@ pub fn cut_again(
     }
     let _held = disk::hold([to])?;
     // Refuses a folder with another bundle of this name.
-    let medium = Medium::look(to, &kept.root, root, 0)?;
+    let medium = Medium::look(to, &kept.root, root, 0, Earlier::Keep)?;
     for name in [kept.root.file_name(), kept.root.table_file()] {
         kept.copy(&name, to)?;
     }

@@ -18,6 +18,7 @@ pub mod verify;
 
 mod cut;
 mod disk;
+mod earlier;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -31,6 +32,7 @@ mod volume;
 
 pub use content::{Availability, Content, Sources};
 pub use create::{CreateOptions, Created, Prepared, cut_again, prepare};
+pub use earlier::Earlier;
 pub use error::{BundleError, FormatError};
 pub use gather::Delivered;
 pub use medium::TrustedBundle;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use airlift_spec::Digest;
 
+use crate::earlier::{self, Earlier};
 use crate::root::{MAX_ROOT_BYTES, Root, max_sums_bytes};
 use crate::{BundleError, disk, volume};
 
@@ -23,6 +24,8 @@ pub(crate) struct Medium {
     pub(crate) room: u64,
     /// Ordinals whose volumes are there, of the right size, marked as this bundle's.
     pub(crate) present: Vec<u32>,
+    /// Files of another bundle of this name, which are to go before anything is written.
+    pub(crate) replaced: Vec<PathBuf>,
 }
 
 impl Medium {
@@ -30,13 +33,21 @@ impl Medium {
     ///
     /// # Errors
     ///
-    /// [`BundleError::OtherRoot`] if another bundle of this name lies there: it is never written over.
+    /// [`BundleError::OtherRoot`] if another bundle of this name lies there, and [is to stay](Earlier::Keep).
     pub(crate) fn look(
         folder: &Path,
         root: &Root,
         digest: &Digest,
         everywhere_bytes: u64,
+        earlier: Earlier,
     ) -> Result<Self, BundleError> {
+        let replaced = match earlier {
+            Earlier::Keep => Vec::new(),
+            Earlier::Replace => earlier::files_of_other(folder, root, digest)?,
+        };
+        if !replaced.is_empty() {
+            return Self::to_be_cleared(folder, replaced, everywhere_bytes);
+        }
         let other =
             || BundleError::OtherRoot { folder: folder.to_owned(), name: root.name.clone() };
         let file = folder.join(root.file_name());
@@ -62,7 +73,23 @@ impl Medium {
         let everywhere = everywhere_bytes.saturating_sub(written_bytes(folder, root));
         let free = disk::free_bytes(folder)? + taken;
         let folder = folder.to_owned();
-        Ok(Self { folder, room: free.saturating_sub(everywhere), present })
+        Ok(Self { folder, room: free.saturating_sub(everywhere), present, replaced })
+    }
+
+    /// One whose room has to be made first.
+    fn to_be_cleared(
+        folder: &Path,
+        replaced: Vec<PathBuf>,
+        everywhere_bytes: u64,
+    ) -> Result<Self, BundleError> {
+        let freed: u64 = replaced.iter().filter_map(|file| disk::file_len(file)).sum();
+        let room = (disk::free_bytes(folder)? + freed).saturating_sub(everywhere_bytes);
+        Ok(Self { folder: folder.to_owned(), room, present: Vec::new(), replaced })
+    }
+
+    /// Removes what is to go.
+    pub(crate) fn clear(&self) -> Result<(), BundleError> {
+        earlier::remove(&self.folder, &self.replaced)
     }
 }
 
@@ -128,7 +155,8 @@ mod tests {
     use super::*;
 
     fn medium(room: u64, present: &[u32]) -> Medium {
-        Medium { folder: PathBuf::from("x"), room, present: present.to_vec() }
+        let (folder, present) = (PathBuf::from("x"), present.to_vec());
+        Medium { folder, room, present, replaced: Vec::new() }
     }
 
     fn root(volumes: &[u64]) -> Root {

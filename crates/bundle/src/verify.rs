@@ -19,6 +19,8 @@ use crate::{BundleError, TrustedBundle, Volume};
 mod damage;
 mod files;
 
+pub(crate) use files::wrong_file;
+
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {

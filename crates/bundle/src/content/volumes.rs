@@ -12,6 +12,7 @@ use super::locks::{Found, Origin};
 use super::{Availability, FRAME_BYTES, Frames, blocking};
 use crate::gather::LOCKS_FOLDER;
 use crate::root::Member;
+use crate::verify::wrong_file;
 use crate::{BundleError, TrustedBundle};
 
 /// A lock of 100,000 artifacts stays below this.
@@ -47,13 +48,15 @@ fn read_locks(bundle: &TrustedBundle) -> Result<Vec<Found>, BundleError> {
 pub(super) fn without_lock(bundle: &TrustedBundle, known: &BTreeSet<Digest>) -> Vec<Finding> {
     let volume = &bundle.volumes()[0];
     let unknown = bundle.root().stacks.iter().filter(|stack| !known.contains(&stack.lock));
+    let damaged = || Finding::error("chunk-damaged", volume.name(), "it is damaged");
     let say = |name: &str| {
-        let message =
-            format!("the lock of stack `{name}` is on it: nothing of that stack is known by name");
-        if volume.is_here() {
-            return Finding::error("chunk-damaged", volume.name(), message);
-        }
-        Finding::error("volume-missing", volume.name(), message)
+        let finding = wrong_file(bundle, volume).unwrap_or_else(damaged);
+        let message = format!(
+            "{}; the lock of stack `{name}` is on it, without which nothing of that stack is known by name: copy it \
+             again, or run `airlift verify`, which says how to have it cut again",
+            finding.message
+        );
+        Finding { message, ..finding }
     };
     unknown.map(|stack| say(&stack.name)).collect()
 }

@@ -29,6 +29,11 @@ pub(super) fn look(bundle: &TrustedBundle) -> Hurt {
     hurt
 }
 
+/// What is wrong with a volume that is known without reading it.
+pub(crate) fn wrong_file(bundle: &TrustedBundle, volume: &Volume) -> Option<Finding> {
+    problem_of(bundle, volume, &marked_files(bundle)).finding(bundle, volume, false)
+}
+
 /// What the first member of each tar in the bundle's folders says.
 fn marked_files(bundle: &TrustedBundle) -> BTreeMap<PathBuf, Marked> {
     let folders = bundle.folders().iter();

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlift_bundle::{
-    Availability, BundleError, CreateOptions, Delivered, TrustedBundle, cut_again, prepare,
+    Availability, BundleError, CreateOptions, Delivered, Earlier, SigningKey, TrustedBundle,
+    cut_again, prepare,
 };
 use airlift_spec::{Ctx, Digest, Events, Explain as _, Lock};
 use airlift_store::Store;
 use airlift_testkit::samples;
 
-use crate::world::{World, files, open, options, sources, trust};
+use crate::world::{World, files, key, open, options, sources, trust};
 
 #[tokio::test]
 async fn what_was_packed_can_be_read_back_from_the_volumes() {
@@ -202,6 +203,79 @@ fn another_bundle_of_the_same_name_is_never_written_over() {
     assert!(matches!(err, BundleError::OtherRoot { .. }), "{err}");
     let other = CreateOptions { name: Some("other".to_owned()), ..options() };
     world.create_with(std::slice::from_ref(&out), &other).unwrap();
+}
+
+/// Makes the bundle `demo` in `out`, in the place of another.
+fn replace(world: &World, out: &std::path::Path) -> Result<airlift_bundle::Created, BundleError> {
+    let options = CreateOptions { earlier: Earlier::Replace, ..options() };
+    world.create_with(&[out.to_owned()], &options)
+}
+
+#[test]
+fn an_earlier_bundle_is_replaced_where_that_is_asked_for_and_what_is_not_of_it_stays() {
+    let mut world = World::new().with("quay.io/a/b:1", &samples::image(1, &[500_000]));
+    let out = world.create("out");
+    world.forget_artifacts();
+    world.add("quay.io/c/d:1", &samples::image(2, &[1000]));
+    let alone = files(&world.create("alone"));
+    let theirs = ["mirror.00001.tar", "demo.00009.tar", "demo.txt", "notes"];
+    for name in theirs {
+        fs_err::write(out.join(name), name).unwrap();
+    }
+    let created = replace(&world, &out).unwrap();
+    let codes: Vec<&str> = created.findings.iter().map(|it| it.code.as_str()).collect();
+    assert_eq!(codes, ["bundle-replaced"]);
+    let mut after = files(&out);
+    for name in theirs {
+        assert_eq!(after.remove(name).as_deref(), Some(name.as_bytes()), "{name}");
+    }
+    assert_eq!(after, alone);
+    // Its own is not replaced but kept.
+    let again = replace(&world, &out).unwrap();
+    assert!(again.findings.is_empty() && again.volumes.iter().all(|volume| volume.is_kept));
+}
+
+#[test]
+fn an_earlier_bundle_that_was_half_removed_goes_with_the_next_run() {
+    let mut world = World::new().with("quay.io/a/b:1", &samples::image(1, &[500_000]));
+    let (other, two) = (key(), SigningKey::generate().unwrap());
+    let by_two = CreateOptions { keys: vec![other, two], ..options() };
+    let out = world.path("out");
+    world.create_with(std::slice::from_ref(&out), &by_two).unwrap();
+    let before = files(&out);
+    world.forget_artifacts();
+    world.add("quay.io/c/d:1", &samples::image(2, &[1000]));
+    let alone = files(&world.create("alone"));
+    // In the order in which they go.
+    let order = |name: &String| match name {
+        name if name.ends_with("bundle.json") => 0,
+        name if name.contains("bundle.json.") => 3,
+        name if name.ends_with(".tar") => 2,
+        _ => 1,
+    };
+    let mut names: Vec<&String> = before.keys().collect();
+    names.sort_by_key(|name| (order(name), (*name).clone()));
+    for gone in 1..names.len() {
+        fs_err::remove_dir_all(&out).unwrap();
+        fs_err::create_dir(&out).unwrap();
+        for name in &names[gone..] {
+            fs_err::write(out.join(name), &before[*name]).unwrap();
+        }
+        assert!(TrustedBundle::open_all(&out, &trust()).is_err(), "no bundle is there");
+        replace(&world, &out).unwrap();
+        assert_eq!(files(&out), alone, "after {gone} of {names:?}");
+    }
+}
+
+#[test]
+fn an_earlier_bundle_stays_until_it_is_known_that_the_new_one_can_be_written() {
+    let mut world = World::new().with("quay.io/a/b:1", &samples::image(1, &[1000]));
+    let out = world.create("out");
+    let before = files(&out);
+    world.add("quay.io/c/d:1", &samples::image(2, &[1000]));
+    let options = CreateOptions { earlier: Earlier::Replace, keys: Vec::new(), ..options() };
+    assert!(world.create_with(std::slice::from_ref(&out), &options).is_err());
+    assert_eq!(files(&out), before);
 }
 
 #[test]

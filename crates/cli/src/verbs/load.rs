@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use airlift_bundle::load::{
-    ArtifactPlan, Fate, LoadOptions, LoadPlan, LoadReport, Outcome, SparsePolicy, TagPolicy,
-    Target, Totals, lacking, load_to_store, plan, run as push,
+    ArtifactPlan, Fate, Lack, LoadOptions, LoadPlan, LoadReport, Missing, Outcome, SparsePolicy,
+    TagPolicy, Target, Totals, lacking, load_to_store, plan, run as push,
 };
 use airlift_bundle::{Sources, receipt};
 use airlift_registry::client::Client;
@@ -19,6 +19,10 @@ use crate::output::{Report, Table, counted, findings_text, joined};
 use crate::place::{Destination, RegistryPlace};
 use crate::size::human;
 use crate::sources::SourceArgs;
+
+/// What helps against volumes that are not here as they should be.
+const LOOK_AT_VOLUMES: &str = "bring these volumes as well; where they are there already, run `airlift verify`, which says what is \
+     wrong with them, and what to cut again";
 
 /// Bring what crossed the gap into a registry or a store
 ///
@@ -272,7 +276,11 @@ impl Loaded {
     fn advice(&self) -> String {
         let help = |outcome: &Outcome| match &outcome.result {
             Fate::Failed(failure) => failure.help.clone(),
-            Fate::Present | Fate::Pushed | Fate::Incomplete { .. } | Fate::NotTried => None,
+            Fate::Incomplete { missing } => {
+                let is_on_volumes = |it: &Missing| matches!(it.lack, Lack::Volumes { .. });
+                missing.iter().any(is_on_volumes).then(|| LOOK_AT_VOLUMES.to_owned())
+            }
+            Fate::Present | Fate::Pushed | Fate::NotTried => None,
         };
         let advice: BTreeSet<String> = self.artifacts.iter().filter_map(help).collect();
         let lines: Vec<String> = advice.into_iter().map(|help| format!("help: {help}")).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use airlift_bundle::Sources;
 use airlift_oc_mirror::{
     Arguments, Carried, ConfigError, Copy, File, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
-    Routes, Signature, Way, cluster_resources,
+    Routes, Signature, Way, Workspace, cluster_resources,
 };
 use airlift_registry::client::Client;
 use airlift_spec::lock::Artifact;
@@ -35,16 +35,20 @@ mod flags;
 mod list;
 mod plans;
 mod records;
+mod remedies;
 mod report;
 mod set;
 
 /// Names of the bundle and of the stack that an image set becomes.
 const NAME: &str = "mirror";
 
+/// What helps where the working folder may not be written.
+const OTHER_WORKSPACE: &str = "name a folder that may be written with `--workspace file://DIR`";
+
 /// Take an oc-mirror configuration through, with oc-mirror's flags, files and exit codes
 ///
 /// To `file://DIR` it fetches and writes volumes, `--from file://DIR` loads them into `docker://REGISTRY`, and with
-/// `--workspace file://DIR` it goes straight there. With `--dry-run` it writes which image would go where.
+/// `--workspace file://DIR` alone it goes straight there. With `--dry-run` it writes which image would go where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -117,6 +121,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     match Box::pin(dispatch(&args, app)).await {
         Ok(exit) => Ok(exit),
         Err(failure) => {
+            let failure = remedies::worded(failure);
             app.progress.finish();
             app.progress.say_failure(&FailureDocument::of(&*failure));
             Ok(Exit::Peer(GENERIC))
@@ -219,6 +224,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn dry(&self) -> Result<Exit, Failure> {
+        self.check_workspace()?;
         let upstream = self.set().upstream()?;
         let (stack, lost) = self.set().stack(&upstream).await?;
         let found = discover(&stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
@@ -243,6 +249,7 @@ impl Run<'_> {
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
     async fn bring(&self) -> Result<Exit, Failure> {
+        self.check_workspace()?;
         let upstream = self.set().upstream()?;
         let (stack, lost) = self.set().stack(&upstream).await?;
         // What the set itself gives reason to say is said at the end.
@@ -286,6 +293,12 @@ impl Run<'_> {
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
         let (source, client) = (Source::Volumes(self.way.root.clone()), self.far_client()?);
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
+        self.check_workspace()?;
+        let without_lock = sources.without_lock();
+        if !without_lock.is_empty() {
+            // Nobody knows what the bundle has of the set, and so what it lacks.
+            return self.end(Done::new(0, without_lock.to_vec()));
+        }
         let Carried { locks, mut findings, lacking } = self.set.carried(sources.locks(), NAME)?;
         let sources = sources.with_locks(locks);
         let items: BTreeSet<Item> =
@@ -293,7 +306,7 @@ impl Run<'_> {
         let items: Vec<Item> = items.into_iter().collect();
         let (copies, blocked) = self.set.copies(&items, &self.routes());
         findings.extend(blocked);
-        let mut done = Done::new(&copies, findings);
+        let mut done = Done::new(self.arriving(&copies), findings);
         done.add_lacking(lacking);
         if !self.args.is_dry() {
             return self.load(&sources, client, &copies, done).await;
@@ -324,6 +337,17 @@ impl Run<'_> {
         done.add_load(loaded, sources.locks());
         done.findings.extend(self.write_resources(copies, sources.locks())?);
         self.end(done)
+    }
+
+    /// Before anything is asked or pushed.
+    fn check_workspace(&self) -> Result<(), CliError> {
+        check_writable(
+            &self.way.workspace,
+            match self.way.mode {
+                Mode::MirrorToDisk => "choose a destination that may be written",
+                _ => OTHER_WORKSPACE,
+            },
+        )
     }
 
     fn far(&self) -> Result<RegistryPlace, CliError> {
@@ -361,8 +385,17 @@ impl Run<'_> {
     fn begun(&self, lock: &Lock) -> (Vec<Copy>, Done) {
         let (copies, mut findings) = self.copies(lock);
         findings.extend(lock.findings.iter().cloned());
-        let done = Done::new(&copies, findings);
+        let done = Done::new(self.arriving(&copies), findings);
         (copies, done)
+    }
+
+    /// How many of the copies end where the run leads: straight to a registry, a catalog goes into the cache as well.
+    fn arriving(&self, copies: &[Copy]) -> u64 {
+        let cache = format!("docker://{}/", self.set().cache());
+        let is_stop = |copy: &&Copy| {
+            self.way.mode != Mode::MirrorToDisk && copy.destination.starts_with(&cache)
+        };
+        copies.iter().filter(|copy| !is_stop(copy)).count() as u64
     }
 
     /// Which image would go where, in a folder that is made anew.
@@ -482,6 +515,12 @@ fn remove_others(folder: &Path, kept: &[File]) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn check_writable(workspace: &Workspace, help: &'static str) -> Result<(), CliError> {
+    let folder = workspace.root();
+    let failed = |source| CliError::Workspace { folder: folder.to_owned(), help, source };
+    files::check_writable(folder).map_err(failed)
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {

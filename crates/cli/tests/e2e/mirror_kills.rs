@@ -53,6 +53,37 @@ fn a_mirror_to_disk_killed_at_any_moment_leaves_the_same_folder_and_brings_nothi
 }
 
 #[test]
+fn a_mirror_over_an_earlier_set_killed_at_any_moment_leaves_no_mix_and_ends_with_the_new_one() {
+    let plant = plant();
+    let large = plant.upstream.reference("team/large", "1");
+    let earlier = format!(
+        "kind: ImageSetConfiguration\nmirror: {{additionalImages: [{{name: '{large}'}}]}}\n"
+    );
+    plant.world.write("earlier.yaml", earlier).unwrap();
+    plant
+        .airlift(0, &["oc-mirror", "-c", "earlier.yaml", "file://earlier", "--cache-dir", "cache"]);
+    let before = files(&plant.world.path().join("earlier"));
+    let prepare = |case: &str| {
+        for (name, bytes) in &before {
+            plant.world.write(&format!("{case}/out/{name}"), bytes).unwrap();
+        }
+    };
+    plant.kill_often("oc-mirror over an earlier set", &TO_DISK, prepare, |case, args| {
+        let out = plant.at(case, "out");
+        let verified = plant.world.run(["verify", out.to_str().unwrap()]).unwrap();
+        if verified.is_success() {
+            let root = |files: &BTreeMap<String, Vec<u8>>| files["mirror.bundle.json"].clone();
+            let (found, whole) = (files(&out), left(&plant, "whole", "out"));
+            let of_one = if root(&found) == root(&before) { &before } else { &whole };
+            let mut volumes = of_one.iter().filter(|(name, _)| name.strip_suffix(".tar").is_some());
+            assert!(volumes.all(|(name, bytes)| found.get(name) == Some(bytes)), "a mix");
+        }
+        plant.airlift(0, args);
+        assert!(files(&out) == left(&plant, "whole", "out"), "{:?}", files(&out).keys());
+    });
+}
+
+#[test]
 fn a_mirror_from_disk_killed_at_any_moment_ends_with_the_same_registry_and_resources() {
     let plant = plant();
     let disk = TO_DISK.map(|arg| arg.replace("CASE/", ""));

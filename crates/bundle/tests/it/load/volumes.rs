@@ -66,6 +66,28 @@ async fn without_the_volume_of_the_locks_nothing_passes_for_delivered() {
     assert_eq!(codes(&report), ["volume-missing"]);
 }
 
+/// What is said of it is what is wrong with it, with the remedy.
+#[tokio::test]
+async fn a_volume_of_the_locks_that_is_empty_or_of_another_bundle_is_called_that() {
+    let mut world = World::new();
+    world.pin("demo", "quay.io/org/app:1", &samples::image(1, &[1000]));
+    let (media, elsewhere) = (Media::new(), Media::new());
+    let other = elsewhere.cut(&world, "demo", VOLUME, None).join("demo.00000.tar");
+    let other = fs_err::read(other).unwrap();
+    world.pin("demo", "quay.io/org/other:1", &samples::image(2, &[1000]));
+    let folder = media.cut(&world, "demo", VOLUME, None);
+    for (bytes, code, said) in [
+        (&b""[..], "volume-truncated", "it has 0 bytes instead of"),
+        (&other, "volume-foreign", "it is volume 00000 of another bundle"),
+    ] {
+        fs_err::write(folder.join("demo.00000.tar"), bytes).unwrap();
+        let report = world.load_from(&media.sources(&[&folder]).await).await;
+        assert_eq!(codes(&report), [code]);
+        let message = &report.findings[0].message;
+        assert!(message.starts_with(said) && message.contains("run `airlift verify`"), "{message}");
+    }
+}
+
 /// One bad sector must not do more harm than the loss of the volume.
 #[tokio::test]
 async fn a_damaged_volume_of_the_locks_is_as_good_as_an_absent_one() {

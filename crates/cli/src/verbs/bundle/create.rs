@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use airlift_bundle::receipt::Receipt;
-use airlift_bundle::{CreateOptions, Created, Delivered, Prepared, SigningKey, cut_again, prepare};
+use airlift_bundle::{
+    CreateOptions, Created, Delivered, Earlier, Prepared, SigningKey, cut_again, prepare,
+};
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
 use airlift_spec::{Digest, Failure, Finding, Lock};
 use airlift_store::Store;
@@ -65,6 +67,8 @@ pub(crate) struct Making {
     /// Lay no program beside the volumes
     #[arg(long, conflicts_with = "carry")]
     no_binary: bool,
+    #[clap(skip)]
+    earlier: Earlier,
 }
 
 pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
@@ -94,6 +98,8 @@ impl Making {
             allow_missing: false,
             carry: None,
             no_binary: false,
+            // As the peer does with its archives.
+            earlier: Earlier::Replace,
         }
     }
 
@@ -142,6 +148,7 @@ fn options(
         allow_missing: making.allow_missing,
         keys: if dry_run { Vec::new() } else { keys(&making.sign, app)? },
         carry: if dry_run { Vec::new() } else { carried(making, app)? },
+        earlier: making.earlier,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use airlift_oc_mirror::{Copy, GENERIC, Kind, exit_code, failed_kind};
+use airlift_oc_mirror::{GENERIC, Kind, exit_code, failed_kind};
 use airlift_spec::{Failure, Finding, Lock};
 use serde::Serialize;
 
@@ -40,8 +40,8 @@ pub(super) struct Done {
 }
 
 impl Done {
-    pub(super) fn new(copies: &[Copy], findings: Vec<Finding>) -> Self {
-        Self { images: copies.len() as u64, findings, ..Self::default() }
+    pub(super) fn new(images: u64, findings: Vec<Finding>) -> Self {
+        Self { images, findings, ..Self::default() }
     }
 
     /// Adds what could not be brought of a lock, each once.

@@ -185,6 +185,150 @@ fn one_missing_image_keeps_no_other_from_the_registry() {
 }
 
 #[test]
+fn a_set_onto_the_disk_of_an_earlier_one_takes_its_place_once_all_of_it_is_there() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    trust_own_key(&world);
+    let to_disk = ["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"];
+    well(&world, &to_disk, &[]);
+    let before = text(&world, "disk/mirror.bundle.json");
+    world.write("disk/notes.txt", "of mine").unwrap();
+    write_images(&world, "isc.yaml", &registry, &["team/multi:v2", "team/gone:v1"]);
+    assert_eq!(run(&world, &to_disk, &[]).code, Some(8));
+    assert_eq!(text(&world, "disk/mirror.bundle.json"), before, "the earlier one stays till then");
+    succeed(&world, ["verify", "disk"]);
+    write_images(&world, "isc.yaml", &registry, &["team/multi:v2"]);
+    let said = well(&world, &to_disk, &[]);
+    assert!(said.contains("info[bundle-replaced] disk: "), "{said}");
+    succeed(&world, ["verify", "disk"]);
+    assert_eq!(text(&world, "disk/notes.txt"), "of mine");
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    well(&world, &["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to, "--v2"], &[]);
+    assert!(far.tags("team/multi").contains_key("v2") && far.tags("team/app").is_empty());
+    // The same set once more is the same bundle, of which nothing is replaced.
+    assert!(!well(&world, &to_disk, &[]).contains("bundle-replaced"));
+}
+
+/// A set on `disk`, and a far registry to load it into with what this returns.
+fn on_disk(world: &World, far: &FakeRegistry) -> [String; 6] {
+    trust_own_key(world);
+    well(world, &["oc-mirror", "-c", "isc.yaml", "file://disk", "--v2"], &[]);
+    let to = format!("docker://{}", far.host());
+    ["oc-mirror", "-c", "isc.yaml", "--from", "file://disk", &to].map(str::to_owned)
+}
+
+#[test]
+fn a_working_folder_that_may_not_be_written_is_said_before_anything_is_pushed() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let folder = world.path().join("disk/working-dir");
+    fs_err::remove_dir_all(&folder).unwrap();
+    fs_err::write(&folder, "in the way").unwrap();
+    for more in [&["--v2"][..], &["--dry-run"]] {
+        let ran = run(&world, &load, more);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains("nothing can be written into the working folder"), "{ran}");
+        assert!(ran.stderr.contains("help: name a folder that may be written with `--workspace"));
+    }
+    assert_eq!(far.count("PUT", "/") + far.count("POST", "/"), 0, "{}", far.transcript());
+    // Another one is taken, and the medium is left as it is.
+    well(&world, &load, &["--workspace", "file://ws", "--v2"]);
+    assert!(far.tags("team/app").contains_key("v1"), "{:?}", far.repositories());
+    assert!(world.path().join("ws/working-dir/cluster-resources/itms-oc-mirror.yaml").is_file());
+    assert_eq!(text(&world, "disk/working-dir"), "in the way");
+    // The others say it before they ask anybody.
+    registry.forget_requests();
+    fs_err::write(world.path().join("file"), "in the way").unwrap();
+    let to = format!("docker://{}", far.host());
+    let delete = ["oc-mirror", "delete", "-c", "isc.yaml", "--generate"];
+    let set =
+        text(&world, "isc.yaml").replace("ImageSetConfiguration", "DeleteImageSetConfiguration");
+    for (args, more, help) in [
+        (&STRAIGHT[..3], &["--workspace", "file://file", &to][..], "`--workspace file://DIR`"),
+        (&STRAIGHT[..3], &["file://file"], "choose a destination that may be written"),
+        (&delete, &["--workspace", "file://file", &to], "`--workspace file://DIR`"),
+    ] {
+        if args.len() == delete.len() {
+            world.write("isc.yaml", set.replace("mirror:\n", "delete:\n")).unwrap();
+        }
+        let ran = run(&world, args, more);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains(help), "{ran}");
+    }
+    assert!(registry.requests().is_empty(), "{}", registry.transcript());
+}
+
+#[test]
+fn without_the_list_of_the_bundle_that_alone_is_said_and_nothing_is_pushed() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let volume = world.path().join("disk/mirror.00000.tar");
+    let resources = "disk/working-dir/cluster-resources/itms-oc-mirror.yaml";
+    well(&world, &load, &[]);
+    let before = text(&world, resources);
+    far.forget_requests();
+    for (code, bytes) in [("volume-truncated", Some("")), ("volume-missing", None)] {
+        match bytes {
+            Some(bytes) => fs_err::write(&volume, bytes).unwrap(),
+            None => fs_err::remove_file(&volume).unwrap(),
+        }
+        for more in [&["--v2"][..], &["--dry-run"]] {
+            let ran = run(&world, &load, more);
+            assert_eq!(ran.code, Some(1), "{ran}");
+            let said = format!("error[{code}] mirror.00000.tar: ");
+            assert!(ran.stdout.starts_with(&said), "{ran}");
+            assert!(ran.stdout.contains("run `airlift verify`"), "{ran}");
+            assert!(!ran.stdout.contains("imageset-not-carried"), "{ran}");
+        }
+    }
+    assert!(far.requests().is_empty(), "{}", far.transcript());
+    assert_eq!(text(&world, resources), before, "what the cluster was given stays");
+}
+
+#[test]
+fn a_volume_that_is_not_as_it_should_be_has_a_remedy() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let volume = world.path().join("disk/mirror.00001.tar");
+    let bytes = fs_err::read(&volume).unwrap();
+    fs_err::write(&volume, &bytes[..bytes.len() / 2]).unwrap();
+    let other = ["load", "disk", "--to", &far.host()];
+    for args in [&load[..], &other] {
+        let ran = run(&world, args, &[]);
+        assert!(!ran.is_success() && ran.stdout.contains("needs the volumes"), "{ran}");
+        let help =
+            "help: bring these volumes as well; where they are there already, run `airlift verify`";
+        assert_eq!(ran.stdout.matches(help).count(), 1, "{ran}");
+    }
+}
+
+#[test]
+fn a_set_has_as_many_images_whichever_way_it_goes() {
+    let registry = with_catalog();
+    let world = world_with_set(&registry);
+    let far = FakeRegistry::start();
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let to = format!("docker://{}/ns", far.host());
+    let to_disk = [&STRAIGHT[..3], &["file://disk"]].concat();
+    let straight = [&STRAIGHT[..], &[&to]].concat();
+    for way in [&to_disk[..], &straight, &load] {
+        for more in [&[][..], &["--dry-run"]] {
+            let report = well(&world, way, &[&["--output", "json"], more].concat());
+            let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+            assert_eq!(report["images"], 4, "{way:?} {more:?} {report:#}");
+        }
+    }
+}
+
+#[test]
 fn what_a_registry_cannot_give_any_more_does_not_sink_the_rest() {
     let registry = with_catalog();
     let world = world_with_set(&registry);
