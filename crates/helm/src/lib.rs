@@ -18,7 +18,7 @@ mod unrendered;
 mod version;
 mod yaml;
 
-pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
+pub use chart::{Chart, Dependency, MAX_CHART_DEPTH, Metadata, OciChart, media_type};
 pub use error::ChartError;
 pub use kustomize::{
     Address, Kustomize, KustomizeError, MAX_TREE_BYTES, MAX_TREE_FILES, Remote, Repository,
