@@ -13,7 +13,7 @@ use airlift_spec::{Class, Ctx, Explain};
 use tempfile::TempDir;
 
 use crate::ChartError;
-use crate::process::{self, Stopped};
+use crate::process::{self, Limits, Stopped};
 
 mod address;
 mod closed;
@@ -221,13 +221,13 @@ impl Kustomize {
         command.arg(self.verb).arg(whole);
         let refused =
             |message: String| KustomizeError::Refused { folder: name.to_owned(), message };
-        match process::run(&mut command, TIMEOUT, ctx) {
+        let (limits, what) = (Limits::within(TIMEOUT), format!("kustomize builds `{name}`"));
+        match process::run(&mut command, &what, &limits, ctx) {
             Ok(ran) if ran.is_success => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
             Ok(ran) => Err(refused(own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(failed(source)),
             Err(Stopped::Cancelled) => Err(KustomizeError::Cancelled),
-            Err(Stopped::TimedOut) => Err(refused("it takes longer than five minutes".to_owned())),
-            Err(Stopped::TooMuch) => Err(refused("it builds to more than 256 MiB".to_owned())),
+            Err(stopped) => Err(refused(limits.problem(&stopped).unwrap_or_default())),
         }
     }
 }

@@ -256,6 +256,9 @@ impl Git<'_> {
             Err(Stopped::TooMuch) => {
                 Err(GitError::TooLarge(args.last().unwrap_or(&"").to_string()))
             }
+            Err(Stopped::OutOfMemory | Stopped::Killed) => {
+                Err(GitError::Refused("the system ended it, or had no memory left".to_owned()))
+            }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
     }

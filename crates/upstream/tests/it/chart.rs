@@ -231,7 +231,7 @@ async fn a_chart_that_depends_on_itself_in_whatever_way_is_named_and_spares_the_
         assert_eq!((err.class(), err.line()), (Class::Input, Some(3)), "{said}");
         assert_eq!(paths(&resolution.lock), ["ai/app"]);
         let packages = world.registry.requests();
-        let packages = packages.iter().filter(|it| it.path.ends_with(".tgz"));
+        let packages = packages.iter().filter(|it| it.path.ends_with("/app.tgz"));
         assert!(packages.count() <= 1);
     }
 }
