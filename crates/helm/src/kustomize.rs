@@ -9,11 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airlift_spec::{Class, Ctx, Explain};
-use tempfile::TempDir;
-
 use crate::ChartError;
 use crate::process::{self, Limits, Stopped};
+use crate::scratch::Scratch;
+use airlift_spec::{Class, Ctx, Explain};
 
 mod address;
 mod closed;
@@ -216,8 +215,8 @@ impl Kustomize {
     fn run(&self, whole: &Path, name: &str, ctx: &Ctx) -> Result<String, KustomizeError> {
         let failed =
             |source| KustomizeError::Run { program: self.program.display().to_string(), source };
-        let (_scratch, home) = scratch()?;
-        let mut command = process::isolated(&self.program, &home);
+        let home = scratch()?;
+        let mut command = process::isolated(&self.program, home.path());
         command.arg(self.verb).arg(whole);
         let refused =
             |message: String| KustomizeError::Refused { folder: name.to_owned(), message };
@@ -238,15 +237,10 @@ pub(crate) fn unpack(archive: &[u8], into: &Path) -> Result<(), KustomizeError> 
     tree::unpack(archive, into, "an archive", &mut tree::Limit::default())
 }
 
-/// A new folder that is removed in the end, and where it is, without links.
-fn scratch() -> Result<(TempDir, PathBuf), KustomizeError> {
-    let scratch = TempDir::with_prefix("airlift-kustomize-").and_then(|scratch| {
-        let whole = fs_err::canonicalize(scratch.path())?;
-        Ok((scratch, whole))
-    });
+fn scratch() -> Result<Scratch, KustomizeError> {
     let path = std::env::temp_dir().display().to_string();
     // The whole error has the name of the folder, which is another one each time.
-    scratch.map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
+    Scratch::new().map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
 }
 
 /// The error without the warnings about old fields that stand before it.

@@ -13,6 +13,7 @@ mod lookup;
 pub mod process;
 mod render;
 mod repository;
+mod scratch;
 mod switch;
 mod unrendered;
 mod version;
@@ -30,6 +31,7 @@ pub use render::{
     Renderer,
 };
 pub use repository::{Entry, Listed, Listing, Wanted, index};
+pub use scratch::Scratch;
 pub use switch::{ExploreOptions, Explored, Gated, Switch};
 pub use unrendered::Unrendered;
 pub use version::{Constraint, parse as parse_version};

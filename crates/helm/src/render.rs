@@ -14,9 +14,10 @@ use std::time::Duration;
 use airlift_scan::ScanError;
 use airlift_spec::{Class, Ctx, Digest, Explain};
 use serde_json::{Map, Value};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use crate::process::{self, Limits, Ran, Stopped};
+use crate::scratch::Scratch;
 use crate::switch::{self, Switch};
 use crate::{Chart, ChartError};
 
@@ -69,7 +70,7 @@ impl Default for RenderOptions {
 pub struct Renderer<'a> {
     helm: &'a Helm,
     chart: &'a Chart,
-    scratch: TempDir,
+    scratch: Scratch,
     package: PathBuf,
     /// Where images stand beside where they usually do.
     paths: Vec<FieldPath>,
@@ -196,7 +197,7 @@ impl Helm {
     /// Lays `chart` ready for renders.
     pub fn prepare<'a>(&'a self, chart: &'a Chart) -> Result<Renderer<'a>, RenderError> {
         let failed = |source| RenderError::Scratch { chart: chart.place().to_owned(), source };
-        let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
+        let scratch = Scratch::new().map_err(failed)?;
         let package = scratch.path().join("chart.tgz");
         fs_err::write(&package, chart.package()).map_err(failed)?;
         let (paths, seen) = (Vec::new(), Mutex::default());
@@ -211,7 +212,7 @@ fn on_path(name: &str, search_path: &OsStr) -> Vec<PathBuf> {
 fn version(program: &Path, ctx: &Ctx) -> Result<String, RenderError> {
     let name = program.display().to_string();
     let failed = |source| RenderError::Run { program: name.clone(), source };
-    let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
+    let scratch = Scratch::new().map_err(failed)?;
     let mut command = process::isolated(program, scratch.path());
     command.args(["version", "--template", "{{.Version}}"]);
     let limits = RenderOptions::default().limits;
