@@ -24,7 +24,7 @@ pub use address::{Address, Repository};
 use closed::refuse_fetches;
 use copy::Copy;
 pub use tree::{MAX_TREE_BYTES, MAX_TREE_FILES, pack};
-use walk::walk;
+use walk::{refuse_devices, walk};
 
 /// What a folder's kustomization can be called.
 const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -79,6 +79,8 @@ pub enum KustomizeError {
     Link { link: String },
     #[error("`{folder}` has more than {MAX_TREE_FILES} files, or {MAX_TREE_BYTES} bytes in them")]
     TooLarge { folder: String },
+    #[error("`{path}` is no regular file: kustomize might wait for it for ever")]
+    Device { path: String },
     #[error("failed to read `{path}`")]
     Read { path: String, source: io::Error },
     #[error("failed to run `{program}`")]
@@ -118,6 +120,7 @@ impl KustomizeError {
                 Self::Field { file: words(&file), field, problem }
             }
             Self::Outside { folder } => Self::Outside { folder: words(&folder) },
+            Self::Device { path } => Self::Device { path: words(&path) },
             Self::TooLarge { folder } => Self::TooLarge { folder: words(&folder) },
             Self::TooMany { folder } => Self::TooMany { folder: words(&folder) },
             Self::Read { path, source } => Self::Read {
@@ -153,6 +156,7 @@ impl Explain for KustomizeError {
             | Self::Outside { .. }
             | Self::Link { .. }
             | Self::TooLarge { .. }
+            | Self::Device { .. }
             | Self::Read { .. }
             | Self::Run { .. }
             | Self::Refused { .. }
@@ -167,6 +171,7 @@ impl Explain for KustomizeError {
             Self::NoKustomization { .. } => "name a folder with a `kustomization.yaml`",
             Self::Chart { .. } => "name it as a `chart:` source of the stack",
             Self::TooLarge { .. } => "keep kustomizations in folders of their own",
+            Self::Device { .. } => "put a file in its place, or take it out of the folder",
             Self::Address { .. } => {
                 "download it beside the kustomization, and name the copy in its place"
             }
@@ -199,6 +204,7 @@ impl Kustomize {
     ) -> Result<String, E> {
         let name = folder.display().to_string();
         let folders = walk(folder, Path::new("/"))?;
+        refuse_devices(folders.keys())?;
         let whole = fs_err::canonicalize(folder)
             .map_err(|source| KustomizeError::Read { path: name.clone(), source })?;
         if folders.values().all(BTreeSet::is_empty) {
