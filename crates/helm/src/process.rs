@@ -294,13 +294,13 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let gate = scratch.path().join("gate");
         let script = format!("while ! [ -e {} ]; do :; done", gate.display());
-        let limits = Limits { silence: Duration::ZERO, ..minutes(10) };
+        let limits = Limits { silence: Duration::ZERO, ..minutes(1) };
         thread::scope(|scope| {
-            let ran = scope.spawn(|| run_within(&script, &limits, &ctx));
+            let ran = scope.spawn(move || run_within(&script, &limits, &ctx));
             // It ends only once this was said.
             let Event::Noted { message } = rx.recv().unwrap() else { panic!("no note") };
             fs_err::write(&gate, "").unwrap();
-            assert!(message.starts_with("a script: ") && message.ends_with("600 at most"));
+            assert!(message.starts_with("a script: ") && message.ends_with("60 at most"));
             assert!(ran.join().unwrap().unwrap().is_success);
         });
     }
