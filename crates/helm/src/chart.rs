@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 100 << 20;
 const MAX_FILES: usize = 20_000;
 
 /// How deep charts lie within each other.
-const MAX_DEPTH: usize = 8;
+pub const MAX_CHART_DEPTH: usize = 8;
 
 /// What lies in a chart, by its path with `/`, without the folder that a package begins with.
 type Files = BTreeMap<String, Arc<[u8]>>;
@@ -98,8 +98,8 @@ impl Chart {
     }
 
     fn of(files: Files, place: String, depth: usize) -> Result<Self, ChartError> {
-        if depth > MAX_DEPTH {
-            let problem = format!("charts lie more than {MAX_DEPTH} deep in each other");
+        if depth > MAX_CHART_DEPTH {
+            let problem = format!("charts lie more than {MAX_CHART_DEPTH} deep in each other");
             return Err(ChartError::Refused { chart: place, problem });
         }
         let metadata = metadata(&files, &place)?;

@@ -9,11 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airlift_spec::{Class, Ctx, Explain};
-use tempfile::TempDir;
-
 use crate::ChartError;
-use crate::process::{self, Stopped};
+use crate::process::{self, Limits, Stopped};
+use crate::scratch::Scratch;
+use airlift_spec::{Class, Ctx, Explain};
 
 mod address;
 mod closed;
@@ -25,7 +24,7 @@ pub use address::{Address, Repository};
 use closed::refuse_fetches;
 use copy::Copy;
 pub use tree::{MAX_TREE_BYTES, MAX_TREE_FILES, pack};
-use walk::walk;
+use walk::{refuse_devices, walk};
 
 /// What a folder's kustomization can be called.
 const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -80,6 +79,8 @@ pub enum KustomizeError {
     Link { link: String },
     #[error("`{folder}` has more than {MAX_TREE_FILES} files, or {MAX_TREE_BYTES} bytes in them")]
     TooLarge { folder: String },
+    #[error("`{path}` is no regular file: kustomize might wait for it for ever")]
+    Device { path: String },
     #[error("failed to read `{path}`")]
     Read { path: String, source: io::Error },
     #[error("failed to run `{program}`")]
@@ -119,6 +120,7 @@ impl KustomizeError {
                 Self::Field { file: words(&file), field, problem }
             }
             Self::Outside { folder } => Self::Outside { folder: words(&folder) },
+            Self::Device { path } => Self::Device { path: words(&path) },
             Self::TooLarge { folder } => Self::TooLarge { folder: words(&folder) },
             Self::TooMany { folder } => Self::TooMany { folder: words(&folder) },
             Self::Read { path, source } => Self::Read {
@@ -154,6 +156,7 @@ impl Explain for KustomizeError {
             | Self::Outside { .. }
             | Self::Link { .. }
             | Self::TooLarge { .. }
+            | Self::Device { .. }
             | Self::Read { .. }
             | Self::Run { .. }
             | Self::Refused { .. }
@@ -168,6 +171,7 @@ impl Explain for KustomizeError {
             Self::NoKustomization { .. } => "name a folder with a `kustomization.yaml`",
             Self::Chart { .. } => "name it as a `chart:` source of the stack",
             Self::TooLarge { .. } => "keep kustomizations in folders of their own",
+            Self::Device { .. } => "put a file in its place, or take it out of the folder",
             Self::Address { .. } => {
                 "download it beside the kustomization, and name the copy in its place"
             }
@@ -200,6 +204,7 @@ impl Kustomize {
     ) -> Result<String, E> {
         let name = folder.display().to_string();
         let folders = walk(folder, Path::new("/"))?;
+        refuse_devices(folders.keys())?;
         let whole = fs_err::canonicalize(folder)
             .map_err(|source| KustomizeError::Read { path: name.clone(), source })?;
         if folders.values().all(BTreeSet::is_empty) {
@@ -216,18 +221,18 @@ impl Kustomize {
     fn run(&self, whole: &Path, name: &str, ctx: &Ctx) -> Result<String, KustomizeError> {
         let failed =
             |source| KustomizeError::Run { program: self.program.display().to_string(), source };
-        let (_scratch, home) = scratch()?;
-        let mut command = process::isolated(&self.program, &home);
+        let home = scratch()?;
+        let mut command = process::isolated(&self.program, home.path());
         command.arg(self.verb).arg(whole);
         let refused =
             |message: String| KustomizeError::Refused { folder: name.to_owned(), message };
-        match process::run(&mut command, TIMEOUT, ctx) {
+        let (limits, what) = (Limits::within(TIMEOUT), format!("kustomize builds `{name}`"));
+        match process::run(&mut command, &what, &limits, ctx) {
             Ok(ran) if ran.is_success => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
             Ok(ran) => Err(refused(own_words(&ran.stderr))),
             Err(Stopped::Failed(source)) => Err(failed(source)),
             Err(Stopped::Cancelled) => Err(KustomizeError::Cancelled),
-            Err(Stopped::TimedOut) => Err(refused("it takes longer than five minutes".to_owned())),
-            Err(Stopped::TooMuch) => Err(refused("it builds to more than 256 MiB".to_owned())),
+            Err(stopped) => Err(refused(limits.problem(&stopped).unwrap_or_default())),
         }
     }
 }
@@ -238,15 +243,10 @@ pub(crate) fn unpack(archive: &[u8], into: &Path) -> Result<(), KustomizeError> 
     tree::unpack(archive, into, "an archive", &mut tree::Limit::default())
 }
 
-/// A new folder that is removed in the end, and where it is, without links.
-fn scratch() -> Result<(TempDir, PathBuf), KustomizeError> {
-    let scratch = TempDir::with_prefix("airlift-kustomize-").and_then(|scratch| {
-        let whole = fs_err::canonicalize(scratch.path())?;
-        Ok((scratch, whole))
-    });
+fn scratch() -> Result<Scratch, KustomizeError> {
     let path = std::env::temp_dir().display().to_string();
     // The whole error has the name of the folder, which is another one each time.
-    scratch.map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
+    Scratch::new().map_err(|err| KustomizeError::Read { path, source: err.kind().into() })
 }
 
 /// The error without the warnings about old fields that stand before it.

@@ -13,12 +13,13 @@ mod lookup;
 pub mod process;
 mod render;
 mod repository;
+mod scratch;
 mod switch;
 mod unrendered;
 mod version;
 mod yaml;
 
-pub use chart::{Chart, Dependency, Metadata, OciChart, media_type};
+pub use chart::{Chart, Dependency, MAX_CHART_DEPTH, Metadata, OciChart, media_type};
 pub use error::ChartError;
 pub use kustomize::{
     Address, Kustomize, KustomizeError, MAX_TREE_BYTES, MAX_TREE_FILES, Remote, Repository,
@@ -30,6 +31,7 @@ pub use render::{
     Renderer,
 };
 pub use repository::{Entry, Listed, Listing, Wanted, index};
+pub use scratch::Scratch;
 pub use switch::{ExploreOptions, Explored, Gated, Switch};
 pub use unrendered::Unrendered;
 pub use version::{Constraint, parse as parse_version};

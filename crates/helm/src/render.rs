@@ -14,9 +14,10 @@ use std::time::Duration;
 use airlift_scan::ScanError;
 use airlift_spec::{Class, Ctx, Digest, Explain};
 use serde_json::{Map, Value};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
-use crate::process::{self, Ran, Stopped};
+use crate::process::{self, Limits, Ran, Stopped};
+use crate::scratch::Scratch;
 use crate::switch::{self, Switch};
 use crate::{Chart, ChartError};
 
@@ -46,8 +47,8 @@ pub struct RenderOptions {
     pub kube_version: Option<String>,
     /// Further APIs that the chart is told of, like `monitoring.coreos.com/v1`.
     pub api_versions: Vec<String>,
-    /// The longest that one render may take.
-    pub timeout: Duration,
+    /// What one render may take.
+    pub limits: Limits,
 }
 
 impl Default for RenderOptions {
@@ -59,7 +60,7 @@ impl Default for RenderOptions {
             sets: Vec::new(),
             kube_version: None,
             api_versions: Vec::new(),
-            timeout: Duration::from_mins(2),
+            limits: Limits::within(Duration::from_mins(2)),
         }
     }
 }
@@ -69,7 +70,7 @@ impl Default for RenderOptions {
 pub struct Renderer<'a> {
     helm: &'a Helm,
     chart: &'a Chart,
-    scratch: TempDir,
+    scratch: Scratch,
     package: PathBuf,
     /// Where images stand beside where they usually do.
     paths: Vec<FieldPath>,
@@ -100,10 +101,8 @@ pub enum RenderError {
     Scratch { chart: String, source: io::Error },
     #[error("Helm cannot render the chart `{chart}`: {message}")]
     Refused { chart: String, message: String },
-    #[error("Helm did not render the chart `{chart}` within {} seconds", .after.as_secs())]
-    TimedOut { chart: String, after: Duration },
-    #[error("the chart `{chart}` renders to more than {} MiB", process::MAX_OUTPUT_BYTES >> 20)]
-    TooMuch { chart: String },
+    #[error("Helm was stopped while it rendered the chart `{chart}`: {problem}")]
+    Exceeded { chart: String, problem: String },
     #[error("what the chart `{chart}` renders to cannot be read")]
     Unreadable { chart: String, source: ScanError },
     #[error(transparent)]
@@ -126,8 +125,7 @@ impl Explain for RenderError {
             | Self::NotHelm { .. }
             | Self::Run { .. }
             | Self::Refused { .. }
-            | Self::TimedOut { .. }
-            | Self::TooMuch { .. }
+            | Self::Exceeded { .. }
             | Self::Unreadable { .. } => Class::Input,
         }
     }
@@ -199,7 +197,7 @@ impl Helm {
     /// Lays `chart` ready for renders.
     pub fn prepare<'a>(&'a self, chart: &'a Chart) -> Result<Renderer<'a>, RenderError> {
         let failed = |source| RenderError::Scratch { chart: chart.place().to_owned(), source };
-        let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
+        let scratch = Scratch::new().map_err(failed)?;
         let package = scratch.path().join("chart.tgz");
         fs_err::write(&package, chart.package()).map_err(failed)?;
         let (paths, seen) = (Vec::new(), Mutex::default());
@@ -214,15 +212,18 @@ fn on_path(name: &str, search_path: &OsStr) -> Vec<PathBuf> {
 fn version(program: &Path, ctx: &Ctx) -> Result<String, RenderError> {
     let name = program.display().to_string();
     let failed = |source| RenderError::Run { program: name.clone(), source };
-    let scratch = TempDir::with_prefix("airlift-helm-").map_err(failed)?;
+    let scratch = Scratch::new().map_err(failed)?;
     let mut command = process::isolated(program, scratch.path());
     command.args(["version", "--template", "{{.Version}}"]);
-    let ran = process::run(&mut command, RenderOptions::default().timeout, ctx);
+    let limits = RenderOptions::default().limits;
+    let ran = process::run(&mut command, "Helm says its version", &limits, ctx);
     let said = match ran {
         Ok(ran) => String::from_utf8_lossy(&ran.stdout).trim().to_owned(),
         Err(Stopped::Cancelled) => return Err(RenderError::Cancelled),
         Err(Stopped::Failed(source)) => return Err(failed(source)),
-        Err(Stopped::TimedOut | Stopped::TooMuch) => String::new(),
+        Err(Stopped::TimedOut | Stopped::TooMuch | Stopped::OutOfMemory | Stopped::Killed) => {
+            String::new()
+        }
     };
     match crate::version::parse(&said) {
         Some(version) if matches!(version.major, 3 | 4) => Ok(said),
@@ -254,8 +255,7 @@ impl Renderer<'_> {
         let thrown = self.write(&switch::values(switches))?;
         let mut command = self.command(options)?;
         command.arg("--values").arg(thrown.path());
-        let ran = process::run(&mut command, options.timeout, ctx)
-            .map_err(|stopped| self.stopped(stopped, options.timeout))?;
+        let ran = self.run(&mut command, &options.limits, ctx)?;
         let documents = self.said(&ran)?;
         Ok(Rendered { documents, switches: switches.to_vec() })
     }
@@ -308,15 +308,18 @@ impl Renderer<'_> {
         words[..hint].replace(&package, self.chart.place())
     }
 
-    fn stopped(&self, stopped: Stopped, after: Duration) -> RenderError {
-        match stopped {
+    fn run(&self, command: &mut Command, limits: &Limits, ctx: &Ctx) -> Result<Ran, RenderError> {
+        let what = format!("Helm renders the chart `{}`", self.chart.place());
+        process::run(command, &what, limits, ctx).map_err(|stopped| match stopped {
             Stopped::Cancelled => RenderError::Cancelled,
-            Stopped::TimedOut => RenderError::TimedOut { chart: self.place(), after },
-            Stopped::TooMuch => RenderError::TooMuch { chart: self.place() },
             Stopped::Failed(source) => {
                 RenderError::Run { program: self.helm.program.display().to_string(), source }
             }
-        }
+            stopped => {
+                let problem = limits.problem(&stopped).unwrap_or_default();
+                RenderError::Exceeded { chart: self.place(), problem }
+            }
+        })
     }
 
     fn place(&self) -> String {

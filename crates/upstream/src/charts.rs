@@ -1,10 +1,13 @@
 //! Charts, from wherever they are: a folder, a package, a repository, a registry.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use airlift_helm::{Chart, Constraint, Dependency, Listing, Wanted, media_type, parse_version};
+use airlift_helm::{
+    Chart, Constraint, Dependency, Entry, Listing, MAX_CHART_DEPTH, Wanted, media_type,
+    parse_version,
+};
 use airlift_registry::client::Repository;
 use airlift_spec::lock::Artifact;
 use airlift_spec::oci::MAX_MANIFEST_BYTES;
@@ -35,6 +38,34 @@ pub(crate) struct Got {
     pub(crate) reference: Reference,
     /// As the lock writes it; none where a registry has the chart under its reference.
     pub(crate) from: Option<String>,
+}
+
+/// Where the charts are that lead to one, each of which depends on the next.
+#[derive(Debug, Clone, Default)]
+struct Way(Vec<String>);
+
+impl Way {
+    /// The way to one more chart. One that is on it already would lead to itself for ever.
+    fn down(&self, place: &str) -> Result<Self, UpstreamError> {
+        let refused = |problem: String, help: &str| UpstreamError::Local {
+            path: place.to_owned(),
+            problem,
+            help: Some(help.to_owned()),
+        };
+        if let Some(at) = self.0.iter().position(|above| above == place) {
+            let between: Vec<String> =
+                self.0[at + 1..].iter().map(|place| format!("`{place}`")).collect();
+            let through = if between.is_empty() { "" } else { " through " };
+            let problem = format!("depends on itself{through}{}", between.join(", "));
+            return Err(refused(problem, "take the way back out of the `dependencies:` there"));
+        }
+        if self.0.len() > MAX_CHART_DEPTH {
+            let problem =
+                format!("is a dependency of a dependency, more than {MAX_CHART_DEPTH} deep");
+            return Err(refused(problem, "put the charts that it depends on into `charts/`"));
+        }
+        Ok(Self(self.0.iter().cloned().chain([place.to_owned()]).collect()))
+    }
 }
 
 /// Brings charts.
@@ -105,27 +136,32 @@ impl Charts<'_> {
         version: Option<&str>,
     ) -> Result<Got, UpstreamError> {
         match place {
-            ChartPlace::Path(path) => self.on_disk(path).await,
+            ChartPlace::Path(path) => self.on_disk(path, &Way::default()).await,
             ChartPlace::Oci(repository) => self.in_registry(repository, version).await,
-            ChartPlace::Repository { name, url } => self.in_repository(name, url, version).await,
+            ChartPlace::Repository { name, url } => {
+                self.in_repository(name, url, version, &Way::default()).await
+            }
         }
     }
 
     /// The chart that the lock's `from` names, to be made once more.
     pub(crate) async fn again(&self, from: &str) -> Result<Chart, UpstreamError> {
         if from.contains("://") {
-            return self.package(from, None).await;
+            return self.package(from, None, &Way::default()).await;
         }
-        Ok(self.on_disk(from).await?.chart)
+        Ok(self.on_disk(from, &Way::default()).await?.chart)
     }
 
-    async fn on_disk(&self, path: &str) -> Result<Got, UpstreamError> {
-        let whole = self.upstream.base.join(path);
+    async fn on_disk(&self, path: &str, way: &Way) -> Result<Got, UpstreamError> {
+        let (base, path) = (self.upstream.base.clone(), path.to_owned());
+        let (whole, way) = (base.join(&path), way.clone());
         let open = move || {
-            fs_err::metadata(&whole).map_err(|source| read_error(&whole, source))?;
-            Chart::open(&whole).map_err(UpstreamError::Chart)
+            let place = without_detours(&whole, &base)?;
+            let way = way.down(&place.display().to_string())?;
+            Ok((Chart::open(&whole).map_err(UpstreamError::Chart)?, way))
         };
-        let chart = self.with_dependencies(blocking(open).await?, Some(path)).await?;
+        let (chart, way) = blocking(open).await?;
+        let chart = self.with_dependencies(chart, Some(&path), &way).await?;
         let reference = named(LOCAL, &chart)?;
         Ok(Got { chart, reference, from: Some(format!("{CHART}{path}")) })
     }
@@ -135,12 +171,13 @@ impl Charts<'_> {
         name: &str,
         url: &str,
         version: Option<&str>,
+        way: &Way,
     ) -> Result<Got, UpstreamError> {
         let (base, index) = (base_of(url), index_of(url));
         let text = self.upstream.indexes.read(&index, self.upstream, self.ctx).await?;
-        let (name, wanted) = (name.to_owned(), asked(version));
+        let (listed, wanted) = (name.to_owned(), asked(version));
         let entry = blocking(move || {
-            let listing = Listing::read(&text, &index, &name)?;
+            let listing = Listing::read(&text, &index, &listed)?;
             listing.choose(&wanted).cloned()
         });
         let entry = entry.await.map_err(UpstreamError::Chart)?;
@@ -148,9 +185,11 @@ impl Charts<'_> {
         for address in entry.addresses(url) {
             if let Some(oci) = address.strip_prefix("oci://") {
                 let (repository, tag) = oci.rsplit_once(':').unwrap_or((oci, &entry.version));
-                return Box::pin(self.in_registry(repository, Some(tag))).await;
+                let got = Box::pin(self.in_registry(repository, Some(tag))).await?;
+                check_listed(&got.chart, name, &entry, &address)?;
+                return Ok(got);
             }
-            match self.package(&address, entry.digest).await {
+            match self.package(&address, Some((name, &entry)), way).await {
                 Ok(chart) => {
                     let reference = named(base, &chart)?;
                     return Ok(Got { chart, reference, from: Some(format!("{CHART}{address}")) });
@@ -162,8 +201,16 @@ impl Charts<'_> {
         Err(failed.unwrap_or_else(|| UpstreamError::Absent { reference: url.to_owned() }))
     }
 
-    async fn package(&self, address: &str, digest: Option<Digest>) -> Result<Chart, UpstreamError> {
+    /// The package at an address, which is what the index lists under a name, where that led to it.
+    async fn package(
+        &self,
+        address: &str,
+        listed: Option<(&str, &Entry)>,
+        way: &Way,
+    ) -> Result<Chart, UpstreamError> {
+        let way = way.down(address)?;
         let bytes = self.file(address, MAX_PACKAGE_BYTES).await?;
+        let digest = listed.and_then(|(_, entry)| entry.digest);
         if let Some(expected) = digest.filter(|digest| !digest.matches(&bytes)) {
             return Err(UpstreamError::Package {
                 address: address.to_owned(),
@@ -173,7 +220,11 @@ impl Charts<'_> {
         }
         let place = address.to_owned();
         let read = blocking(move || Chart::from_package(bytes.to_vec(), place));
-        self.with_dependencies(read.await.map_err(UpstreamError::Chart)?, None).await
+        let chart = read.await.map_err(UpstreamError::Chart)?;
+        if let Some((name, entry)) = listed {
+            check_listed(&chart, name, entry, address)?;
+        }
+        self.with_dependencies(chart, None, &way).await
     }
 
     async fn in_registry(
@@ -245,15 +296,17 @@ impl Charts<'_> {
         parse(&format!("{repository}:{tag}"))
     }
 
-    /// The chart with the charts that it names and does not bring. `folder` is where it lies on this machine.
+    /// The chart with the charts that it names and does not bring. `folder` is where it lies on this machine, and `way`
+    /// leads to it.
     async fn with_dependencies(
         &self,
         mut chart: Chart,
         folder: Option<&str>,
+        way: &Way,
     ) -> Result<Chart, UpstreamError> {
         let missing: Vec<Dependency> = chart.missing_dependencies().into_iter().cloned().collect();
         for wanted in missing {
-            let got = Box::pin(self.dependency(&wanted, chart.place(), folder)).await?;
+            let got = Box::pin(self.dependency(&wanted, chart.place(), folder, way)).await?;
             let package = got.chart.package().to_vec();
             chart = chart.with_dependency(package).map_err(UpstreamError::Chart)?;
         }
@@ -265,6 +318,7 @@ impl Charts<'_> {
         wanted: &Dependency,
         of: &str,
         folder: Option<&str>,
+        way: &Way,
     ) -> Result<Got, UpstreamError> {
         let Dependency { name, version, repository, .. } = wanted;
         let version = Some(version.as_str()).filter(|version| !version.is_empty());
@@ -273,10 +327,10 @@ impl Charts<'_> {
         }
         if let (Some(path), Some(folder)) = (repository.strip_prefix("file://"), folder) {
             let path = Path::new(folder).join(path).display().to_string();
-            return self.on_disk(&path).await;
+            return self.on_disk(&path, way).await;
         }
         if repository.contains("://") && !repository.starts_with("file:") {
-            return self.in_repository(name, repository, version).await;
+            return self.in_repository(name, repository, version, way).await;
         }
         Err(UpstreamError::Local {
             path: of.to_owned(),
@@ -323,6 +377,32 @@ pub(crate) async fn file(
     let reference = || address.to_owned();
     let found = found.map_err(|source| UpstreamError::Client { reference: reference(), source })?;
     found.ok_or_else(|| UpstreamError::Absent { reference: reference() })
+}
+
+/// Where a file or folder of this machine is, seen from `base` where it lies below, so that it is the same place whatever
+/// links and `..` lead there. Blocks on the disk.
+fn without_detours(path: &Path, base: &Path) -> Result<PathBuf, UpstreamError> {
+    let whole = fs_err::canonicalize(path).map_err(|source| read_error(path, source))?;
+    let base = fs_err::canonicalize(base).map_err(|source| read_error(base, source))?;
+    Ok(whole.strip_prefix(&base).map_or(whole.clone(), Path::to_owned))
+}
+
+/// Refuses another chart than the one that the index lists at `address`.
+fn check_listed(
+    chart: &Chart,
+    name: &str,
+    entry: &Entry,
+    address: &str,
+) -> Result<(), UpstreamError> {
+    let given = &chart.metadata;
+    if given.name == name && parse_version(&given.version) == parse_version(&entry.version) {
+        return Ok(());
+    }
+    Err(UpstreamError::OtherChart {
+        address: address.to_owned(),
+        given: format!("{} {}", given.name, given.version),
+        listed: format!("{name} {}", entry.version),
+    })
 }
 
 fn asked(version: Option<&str>) -> Wanted {

@@ -65,6 +65,8 @@ pub enum UpstreamError {
     Kind { kind: &'static str },
     #[error("the package at `{address}` is {actual}, and its index says {expected}")]
     Package { address: String, expected: Digest, actual: Digest },
+    #[error("the package at `{address}` is the chart `{given}`, and its index says `{listed}`")]
+    OtherChart { address: String, given: String, listed: String },
     #[error("failed to read the catalog `{place}`")]
     Catalog { place: String, source: ReadError },
     #[error(transparent)]
@@ -126,6 +128,7 @@ impl Explain for UpstreamError {
             // What a manifest names and its registry lacks is no name that somebody mistyped.
             Self::Missing { .. }
             | Self::Package { .. }
+            | Self::OtherChart { .. }
             | Self::Remade { .. }
             | Self::RemoteMoved { .. }
             | Self::Unsigned { .. }

@@ -1,6 +1,6 @@
 //! The local files that decide what a stack means, by their digests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -130,35 +130,63 @@ fn hash_file(path: &Path) -> Result<Digest, UpstreamError> {
     }
 }
 
-/// All regular files below a folder, sorted. Links to folders are not followed, since they may lead in circles; what
-/// begins with a dot belongs to tools such as Git.
-pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, UpstreamError> {
-    let mut files = Vec::new();
-    let mut folders = vec![(folder.to_owned(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        let failed = |source| read_error(&folder, source);
-        for entry in fs_err::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let is_hidden =
-                path.file_name().is_some_and(|it| it.to_string_lossy().starts_with('.'));
-            let metadata = fs_err::symlink_metadata(&path).map_err(failed)?;
-            let is_file = metadata.is_file() || (metadata.is_symlink() && path.is_file());
-            if is_hidden {
-                continue;
-            }
-            if metadata.is_dir() && depth < MAX_DEPTH {
-                folders.push((path, depth + 1));
-            } else if metadata.is_dir() {
-                let problem = format!("lies more than {MAX_DEPTH} folders deep");
-                return Err(wrong(&path, problem, None));
-            } else if is_file {
+/// All that lies below a folder, sorted: files, and what is none, such as a pipe or a link to nothing. What begins with a
+/// dot belongs to tools such as Git.
+///
+/// Links to folders are followed, and each folder is entered once, so that circles end: by its own path rather than by a
+/// link.
+pub(crate) fn files_below(top: &Path) -> Result<Vec<PathBuf>, UpstreamError> {
+    let (mut files, mut entered) = (Vec::new(), BTreeSet::new());
+    let root = without_links(top)?;
+    let mut folders = VecDeque::from([(top.to_owned(), 0)]);
+    while let Some((folder, depth)) = folders.pop_back() {
+        let whole = without_links(&folder)?;
+        if whole != root && root.starts_with(&whole) {
+            let help = "name that folder in the stack, or remove the link".to_owned();
+            return Err(wrong(
+                &folder,
+                format!("leads to a folder that {} lies in", top.display()),
+                Some(help),
+            ));
+        }
+        if depth > MAX_DEPTH {
+            let problem = format!("lies more than {MAX_DEPTH} folders deep");
+            return Err(wrong(&folder, problem, None));
+        }
+        if !entered.insert(whole) {
+            continue;
+        }
+        for path in visible(&folder)? {
+            if !path.is_dir() {
                 files.push(path);
+            } else if path.is_symlink() {
+                folders.push_front((path, depth + 1));
+            } else {
+                folders.push_back((path, depth + 1));
             }
         }
-        if files.len() > MAX_FILES {
+        if files.len() > MAX_FILES || folders.len() > MAX_FILES {
             return Err(wrong(&folder, format!("is one of more than {MAX_FILES} files"), None));
         }
     }
     files.sort();
     Ok(files)
+}
+
+fn without_links(path: &Path) -> Result<PathBuf, UpstreamError> {
+    fs_err::canonicalize(path).map_err(|source| read_error(path, source))
+}
+
+/// What lies in a folder, sorted, so that links are followed in the same order every time.
+fn visible(folder: &Path) -> Result<Vec<PathBuf>, UpstreamError> {
+    let failed = |source| read_error(folder, source);
+    let is_visible = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+    };
+    let entries = fs_err::read_dir(folder).map_err(failed)?;
+    let paths = entries.map(|entry| Ok(entry.map_err(failed)?.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, UpstreamError>>()?;
+    paths.retain(is_visible);
+    paths.sort();
+    Ok(paths)
 }

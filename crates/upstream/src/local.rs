@@ -61,12 +61,17 @@ pub(crate) struct Place {
 pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File, UpstreamError> {
     let metadata = fs_err::metadata(path).map_err(|source| read_error(path, source))?;
     if !metadata.is_file() {
-        return Err(wrong(path, "is no regular file".to_owned(), None));
+        let help = "put a file in its place, or take it out".to_owned();
+        return Err(wrong(path, "is no regular file".to_owned(), Some(help)));
     }
     fs_err::File::open(path).map_err(|source| read_error(path, source))
 }
 
 pub(crate) fn read_error(path: &Path, source: io::Error) -> UpstreamError {
+    if source.kind() == io::ErrorKind::NotFound && path.is_symlink() {
+        let help = "let it lead to what is meant, or remove it".to_owned();
+        return wrong(path, "is a link to nothing".to_owned(), Some(help));
+    }
     if source.kind() == io::ErrorKind::NotFound {
         let help = "correct the path; it starts from the folder that the stack lies in".to_owned();
         return wrong(path, "is not there".to_owned(), Some(help));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Budget;
 use super::ignore::Ignored;
-use super::{Files, MAX_DEPTH};
+use super::{Files, MAX_CHART_DEPTH};
 use crate::ChartError;
 
 /// The folder's files without those that its `.helmignore` leaves out.
@@ -34,7 +34,7 @@ struct Walk {
 impl Walk {
     fn enter(&mut self, within: &Path, depth: usize) -> Result<(), ChartError> {
         // A link to a folder above it would never end.
-        if depth > 8 * MAX_DEPTH {
+        if depth > 8 * MAX_CHART_DEPTH {
             return Err(self.refused(format!("`{}` lies too deep", within.display())));
         }
         let entries = fs_err::read_dir(self.root.join(within)).map_err(|err| self.failed(err))?;

@@ -221,7 +221,7 @@ fn a_missing_dependency_is_named_and_can_be_put_in() {
 #[test]
 fn charts_within_charts_have_an_end() {
     let mut inner = package(&[("Chart.yaml", CHART)]);
-    for _ in 0..=MAX_DEPTH {
+    for _ in 0..=MAX_CHART_DEPTH {
         let mut all = files(&[("Chart.yaml", CHART)]);
         all.insert("charts/inner.tgz".to_owned(), inner.into());
         inner = archive::pack("app", &all);

@@ -18,12 +18,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::address::{Address, Repository};
 use super::tree::{Limit, files_below, unpack, write};
 use super::walk::{each_name, read_file, walk};
 use super::{KustomizeError, Remote, file_of, scratch};
+use crate::scratch::Scratch;
 
 /// How deep addresses lead to further ones.
 pub(super) const MAX_DEPTH: usize = 16;
@@ -33,7 +32,7 @@ const ELSEWHERE: &str = "elsewhere";
 
 pub(super) struct Copy {
     /// Removed with the copy.
-    _scratch: TempDir,
+    _scratch: Scratch,
     /// Where that is, without links.
     top: PathBuf,
     /// Where what an address names lies by now.
@@ -67,7 +66,8 @@ impl Copy {
     pub(super) fn of<'a>(
         folders: impl Iterator<Item = &'a PathBuf>,
     ) -> Result<Self, KustomizeError> {
-        let (scratch, top) = scratch()?;
+        let scratch = scratch()?;
+        let top = scratch.path().to_owned();
         let mut copy =
             Self { _scratch: scratch, top, placed: BTreeMap::new(), limit: Limit::default() };
         let mut last: Option<&Path> = None;

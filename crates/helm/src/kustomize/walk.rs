@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::address::{is_file_address, is_remote};
+use super::tree::files_below;
 use super::{KustomizeError, Remote, file_of};
 use crate::yaml;
 
@@ -69,6 +70,30 @@ pub(super) fn walk(folder: &Path, within: &Path) -> Result<Folders, KustomizeErr
         return Err(KustomizeError::NoKustomization { folder: folder.display().to_string() });
     }
     Ok(found)
+}
+
+/// Refuses pipes and devices in these folders, which are sorted: kustomize opens what it is named, and what looks like a
+/// kustomization, whatever it is.
+pub(super) fn refuse_devices<'a>(
+    folders: impl Iterator<Item = &'a PathBuf>,
+) -> Result<(), KustomizeError> {
+    let mut last: Option<&Path> = None;
+    for folder in folders {
+        // One within another is looked through with it.
+        if last.is_some_and(|last| folder.starts_with(last)) {
+            continue;
+        }
+        last = Some(folder);
+        if let Some(device) = files_below(folder)?.into_iter().find(|path| is_device(path)) {
+            return Err(KustomizeError::Device { path: device.display().to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// What is there, and neither file nor folder.
+fn is_device(path: &Path) -> bool {
+    fs_err::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir())
 }
 
 /// A folder as it is on the disk; none where there is none.

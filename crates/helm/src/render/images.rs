@@ -128,9 +128,7 @@ impl Renderer<'_> {
         write("document.yaml", part).map_err(failed)?;
         let mut command = process::isolated(&self.helm.program, self.scratch.path());
         command.args(["template", "reader"]).arg(reader.path());
-        let timeout = RenderOptions::default().timeout;
-        let ran = process::run(&mut command, timeout, ctx)
-            .map_err(|stopped| self.stopped(stopped, timeout))?;
+        let ran = self.run(&mut command, &RenderOptions::default().limits, ctx)?;
         // `fromYaml` tells its errors as a mapping.
         let read = documents(&ran.stdout).ok().filter(|read| {
             ran.is_success && !read.iter().any(|document| document.object.get("Error").is_some())

@@ -176,7 +176,7 @@ impl Walk<'_> {
                 self.explored.refused.push((switch.clone(), message));
                 Ok(None)
             }
-            Err(err @ (RenderError::Unreadable { .. } | RenderError::TimedOut { .. })) => {
+            Err(err @ (RenderError::Unreadable { .. } | RenderError::Exceeded { .. })) => {
                 self.explored.refused.push((switch.clone(), airlift_spec::error::chain(&err)));
                 Ok(None)
             }
@@ -274,7 +274,7 @@ impl Walk<'_> {
             Err(
                 RenderError::Refused { .. }
                 | RenderError::Unreadable { .. }
-                | RenderError::TimedOut { .. },
+                | RenderError::Exceeded { .. },
             ) => Ok(None),
             Err(err) => Err(err),
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use airlift_helm::{Address, Kustomize, KustomizeError, Remote, pack};
 use airlift_scan::documents;
-use airlift_spec::{Ctx, Explain as _};
+use airlift_spec::{Class, Ctx, Explain as _};
 use airlift_testkit::need;
 use serde_json::Value;
 
@@ -314,6 +314,36 @@ fn what_cannot_be_built_is_said_in_the_programs_words() {
     );
     assert!(matches!(build("b"), KustomizeError::NoKustomization { .. }));
     assert!(matches!(Kustomize::find("".as_ref()), Err(KustomizeError::Absent)));
+}
+
+#[test]
+fn a_pipe_or_a_device_in_a_kustomization_is_named_before_anybody_waits_for_it() {
+    let program = need!("kustomize");
+    let kustomize = kustomize(&program);
+    for (name, target) in [
+        ("over/pod.yaml", None),
+        ("base/inner/data.txt", None),
+        ("base/kustomization.yml", None),
+        ("base/pod.yaml", Some("/dev/zero")),
+    ] {
+        let folder = folder(&[
+            ("over/kustomization.yaml", "resources: [../base, pod.yaml]"),
+            ("base/kustomization.yaml", "resources: [pod.yaml]"),
+            ("base/inner/a", ""),
+        ]);
+        let path = folder.path().join(name);
+        if let Some(target) = target {
+            fs_err::os::unix::fs::symlink(target, &path).unwrap();
+        } else {
+            let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+        }
+        let built = kustomize.build(&folder.path().join("over"), nothing, &Ctx::default());
+        let err = built.unwrap_err();
+        assert!(matches!(err, KustomizeError::Device { .. }), "{name}: {err}");
+        assert!(err.to_string().contains(name) && err.help().is_some(), "{err}");
+        assert_eq!(err.class(), Class::Input);
+    }
 }
 
 fn gunzip(path: &Path) -> impl std::io::Read {

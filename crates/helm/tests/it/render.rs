@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use airlift_helm::process::Limits;
 use airlift_helm::{ChartError, RenderError, RenderOptions};
-use airlift_spec::{Ctx, Explain as _};
+use airlift_spec::{Class, Ctx, Explain as _};
 
 use crate::world::{chart, find, folder, helm};
 
@@ -122,9 +123,23 @@ fn what_helm_refuses_is_said_with_the_file_and_a_remedy() {
 fn a_render_has_an_end() {
     let _ = helm!();
     let template = "{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}";
-    let options = RenderOptions { timeout: Duration::ZERO, ..RenderOptions::default() };
+    let limits = Limits::within(Duration::ZERO);
+    let options = RenderOptions { limits, ..RenderOptions::default() };
     let err = rendered(&[("templates/x.yaml", template)], &options).unwrap_err();
-    assert!(matches!(err, RenderError::TimedOut { .. }), "{err}");
+    assert!(matches!(err, RenderError::Exceeded { .. }), "{err}");
+    assert!(err.to_string().contains("longer than 0 seconds"), "{err}");
+}
+
+#[test]
+fn a_render_that_takes_too_much_memory_is_stopped_and_says_so() {
+    let _ = helm!();
+    let template = "{{ range until 200000000 }}{{ end }}";
+    let limits = Limits { memory_bytes: 256 << 20, ..RenderOptions::default().limits };
+    let options = RenderOptions { limits, ..RenderOptions::default() };
+    let err = rendered(&[("templates/x.yaml", template)], &options).unwrap_err();
+    assert!(err.to_string().contains("more than 256 MiB of memory"), "{err}");
+    assert_eq!(err.class(), Class::Input);
+    assert!(rendered(&[("templates/x.yaml", "a: 1")], &options).is_ok());
 }
 
 #[test]

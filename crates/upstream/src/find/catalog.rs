@@ -74,6 +74,15 @@ async fn whose(
     Some(format!("the catalog of `{}`", knowledge.catalog_of(package)?))
 }
 
+/// A catalog of nothing would look like success.
+fn no_packages(written: &str) -> UpstreamError {
+    UpstreamError::Local {
+        path: written.to_owned(),
+        problem: "holds no package".to_owned(),
+        help: Some("name the folder or the image that holds the catalog".to_owned()),
+    }
+}
+
 /// A catalog, and what is chosen of it so far.
 struct Work<'a> {
     wanted: &'a CatalogSource,
@@ -96,7 +105,7 @@ impl<'a> Work<'a> {
         let platforms = finder.platforms(stack);
         let opened = catalogs::open(&wanted.place, None, platforms, upstream, ctx).await?;
         let (place, selection) = (opened.clone(), wanted.selection.clone());
-        let rules = wanted.rules;
+        let (rules, written) = (wanted.rules, finder.written.clone());
         let read = move || {
             let mut catalog = place.read(&catalogs::wanted(&selection))?;
             let is_there = |asked: &PackageWish| catalog.packages.contains_key(&asked.name);
@@ -106,6 +115,9 @@ impl<'a> Work<'a> {
                 for (name, package) in outline {
                     catalog.packages.entry(name).or_insert(package);
                 }
+            }
+            if catalog.packages.is_empty() {
+                return Err(no_packages(&written));
             }
             let filtered = filter(&catalog, &selection, rules);
             Ok((catalog, filtered.map_err(UpstreamError::Filter)?))

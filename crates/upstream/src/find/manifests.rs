@@ -47,6 +47,13 @@ pub(super) async fn find(
             vec![parse(&bytes, url, String::new(), Lines::Counted)?]
         }
     };
+    if texts.iter().all(|text| text.documents.is_empty()) {
+        return Err(UpstreamError::Local {
+            path: finder.written.clone(),
+            problem: "holds no object".to_owned(),
+            help: Some("name what holds Kubernetes objects, or take the source out".to_owned()),
+        });
+    }
     let mut objects = Vec::new();
     for text in texts {
         gathered.add(&text);
@@ -149,7 +156,9 @@ fn read(path: &Path) -> Result<Vec<Read>, UpstreamError> {
         let help = Some("name it as a `chart:` source".to_owned());
         return Err(wrong(path, "is a Helm chart".to_owned(), help));
     }
-    let files: Vec<PathBuf> = files_below(path)?.into_iter().filter(|it| is_objects(it)).collect();
+    // What is no file may stand for one, or for a folder of them: it is named when it is read.
+    let is_read = |file: &PathBuf| is_objects(file) || !file.is_file();
+    let files: Vec<PathBuf> = files_below(path)?.into_iter().filter(is_read).collect();
     if files.is_empty() {
         return Err(wrong(path, "holds no `.yaml`, `.yml` or `.json` file".to_owned(), None));
     }

@@ -15,10 +15,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use airlift_helm::process::{self, Stopped};
-use airlift_helm::{KustomizeError, MAX_TREE_FILES, Repository, pack};
+use airlift_helm::{KustomizeError, MAX_TREE_FILES, Repository, Scratch, pack};
 use airlift_spec::lock::Commit;
 use airlift_spec::{Class, Ctx, Explain};
-use tempfile::TempDir;
 
 /// Most bytes of one commit, packed and unpacked.
 const MAX_BYTES: u64 = 2 << 30;
@@ -160,7 +159,7 @@ fn tree_within(
     environment: Environment,
     ctx: &Ctx,
 ) -> Result<(Commit, Vec<u8>), GitError> {
-    let scratch = TempDir::with_prefix("airlift-git-");
+    let scratch = Scratch::new();
     // The whole error has the name of the folder, which is another one each time.
     let scratch = scratch.map_err(|err| GitError::Run(err.kind().into()))?;
     let (program, path) = (find(programs)?, programs.to_owned());
@@ -256,6 +255,9 @@ impl Git<'_> {
             Err(Stopped::TooMuch) => {
                 Err(GitError::TooLarge(args.last().unwrap_or(&"").to_string()))
             }
+            Err(Stopped::OutOfMemory | Stopped::Killed) => {
+                Err(GitError::Refused("the system ended it, or had no memory left".to_owned()))
+            }
             Err(Stopped::Cancelled) => Err(GitError::Cancelled),
         }
     }
@@ -302,7 +304,7 @@ mod tests {
     use super::*;
 
     /// A repository with one commit, of this kustomization.
-    fn repository(program: &Path, kustomization: &str) -> (TempDir, Repository) {
+    fn repository(program: &Path, kustomization: &str) -> (tempfile::TempDir, Repository) {
         let top = tempfile::tempdir().unwrap();
         let git = |args: &[&str]| {
             let mut command = Command::new(program);

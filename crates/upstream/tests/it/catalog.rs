@@ -181,6 +181,22 @@ async fn a_whole_catalog_is_carried_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_catalog_without_a_single_package_is_refused() {
+    for file in ["catalog/README.md", "catalog/catalog.yaml", "catalog/configs/.indexignore"] {
+        let world = World::new();
+        let path = world.folder().join(file);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, "").unwrap();
+        for packages in ["", "packages: [{name: app}]"] {
+            let resolution = world.resolve(&stack(packages)).await;
+            let said = airlift_spec::error::chain(&resolution.failures[0].error);
+            assert!(said.contains("holds no package"), "{said}");
+            assert!(resolution.lock.artifacts.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_an_error_with_what_is_meant_perhaps() {
     let world = world();
     let resolution = world.resolve(&stack("packages: [{name: apq}]")).await;

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use airlift_helm::{Chart, Listed};
+use airlift_helm::{Chart, Listed, MAX_CHART_DEPTH};
 use airlift_spec::lock::{Artifact, Kind};
 use airlift_spec::oci::media_type::OCI_MANIFEST;
 use airlift_spec::stack::{Exclude, Pattern};
-use airlift_spec::{Descriptor, Digest, Lock, Stack};
+use airlift_spec::{Class, Descriptor, Digest, Explain as _, Lock, Stack};
 use airlift_testkit::need;
 use airlift_testkit::samples::{self, Sample, SampleManifest};
 
+use airlift_upstream::Indexes;
 use airlift_upstream::resolve::ResolveOptions;
 
 use crate::world::{World, codes};
@@ -146,6 +147,107 @@ async fn a_package_that_is_not_what_the_index_says_is_refused() {
     let said = airlift_spec::error::chain(&resolution.failures[0].error);
     assert!(said.contains("and its index says"), "{said}");
     assert!(resolution.lock.artifacts.is_empty());
+}
+
+/// Puts the chart `name` into the repository at `/charts`, where it is listed as version 1.2.3 of `listed`.
+fn put_package(world: &World, listed: &str, name: &str, version: &str, dependencies: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str, version: &str| {
+        format!("apiVersion: v2\nname: {name}\nversion: {version}\ndependencies: {dependencies}\n")
+    };
+    let open = |text: String| {
+        fs_err::write(folder.path().join("Chart.yaml"), text).unwrap();
+        Chart::open(folder.path()).unwrap()
+    };
+    let package = open(text(name, version)).package().to_vec();
+    let entry = Listed::of(&open(text(listed, "1.2.3")), format!("{listed}.tgz"));
+    let index = airlift_helm::index(&[Listed { digest: None, ..entry }]);
+    world.registry.put_file("/charts/index.yaml", index);
+    world.registry.put_file(&format!("/charts/{listed}.tgz"), package);
+}
+
+#[tokio::test]
+async fn another_chart_than_the_index_lists_is_refused_before_what_it_depends_on_is_brought() {
+    let mut world = World::new();
+    let url = format!("{}/charts", world.registry.url());
+    let elsewhere = format!("[{{name: more, version: 1.0.0, repository: '{url}/more'}}]");
+    for (name, version) in [("other", "1.2.3"), ("app", "9.9.9")] {
+        put_package(&world, "app", name, version, &elsewhere);
+        world.registry.forget_requests();
+        // Nothing is remembered of the index before.
+        world.upstream.indexes = Indexes::default();
+        let resolution =
+            world.resolve(&stack(&format!("{{chart: app, repository: '{url}'}}"))).await;
+        let err = &resolution.failures[0].error;
+        let said = airlift_spec::error::chain(err);
+        assert!(said.contains(&format!("is the chart `{name} {version}`")), "{said}");
+        assert!(said.contains("its index says `app 1.2.3`"), "{said}");
+        assert_eq!(err.class(), Class::Integrity);
+        assert_eq!(world.registry.requests().len(), 2);
+        assert!(resolution.lock.artifacts.is_empty());
+    }
+}
+
+/// A chart in a folder, with what it depends on.
+fn write_dependent(world: &World, name: &str, dependencies: &str) {
+    let text =
+        format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\ndependencies: [{dependencies}]\n");
+    let folder = world.folder().join(name);
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("Chart.yaml"), text).unwrap();
+}
+
+fn beside(name: &str) -> String {
+    format!("{{name: {name}, version: 1.0.0, repository: 'file://../{name}'}}")
+}
+
+#[tokio::test]
+async fn a_chart_that_depends_on_itself_in_whatever_way_is_named_and_spares_the_others() {
+    let world = World::new();
+    world.registry.put("ai/app", "1", &samples::image(1, &[1000]));
+    let url = format!("{}/charts", world.registry.url());
+    write_dependent(&world, "alone", "{name: alone, version: 1.0.0, repository: 'file://.'}");
+    write_dependent(&world, "there", &beside("back"));
+    write_dependent(&world, "back", &beside("there"));
+    put_package(
+        &world,
+        "app",
+        "app",
+        "1.2.3",
+        &format!("[{{name: app, version: 1.2.3, repository: '{url}'}}]"),
+    );
+    for (source, problem) in [
+        ("chart: ./alone".to_owned(), "`alone` depends on itself".to_owned()),
+        ("chart: ./there".to_owned(), "`there` depends on itself through `back`".to_owned()),
+        (format!("chart: app, repository: '{url}'"), format!("`{url}/app.tgz` depends on itself")),
+    ] {
+        world.registry.forget_requests();
+        let image = format!("{}/ai/app:1", world.registry.host());
+        let resolution =
+            world.resolve(&stack(&format!("{{image: '{image}'}}, {{{source}}}"))).await;
+        let err = &resolution.failures[0].error;
+        let said = airlift_spec::error::chain(err);
+        assert!(said.contains(&problem), "{said}");
+        assert_eq!((err.class(), err.line()), (Class::Input, Some(3)), "{said}");
+        assert_eq!(paths(&resolution.lock), ["ai/app"]);
+        let packages = world.registry.requests();
+        let packages = packages.iter().filter(|it| it.path.ends_with("/app.tgz"));
+        assert!(packages.count() <= 1);
+    }
+}
+
+#[tokio::test]
+async fn charts_that_depend_on_one_another_have_a_depth() {
+    let world = World::new();
+    let name = |number: usize| format!("c{number}");
+    for number in 0..=MAX_CHART_DEPTH {
+        write_dependent(&world, &name(number), &beside(&name(number + 1)));
+    }
+    write_dependent(&world, &name(MAX_CHART_DEPTH + 1), "");
+    let resolution = world.resolve(&stack("{chart: ./c0}")).await;
+    let said = airlift_spec::error::chain(&resolution.failures[0].error);
+    assert!(said.contains("`c9` is a dependency of a dependency, more than 8 deep"), "{said}");
+    world.lock(&stack("{chart: ./c1}")).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Sources that find others.
 
-use airlift_spec::{Lock, Stack};
+use std::path::Path;
+use std::process::Command;
+
+use airlift_spec::{Class, Explain as _, Lock, Stack};
 use airlift_testkit::registry::{Fault, On};
 use airlift_testkit::samples;
 use airlift_upstream::inputs;
@@ -151,4 +154,81 @@ async fn a_kustomization_is_built_and_what_it_changes_is_seen() {
         ),
     );
     assert_eq!(paths(&world.lock(&stack("")).await), ["ai/tool"]);
+}
+
+/// What is wrong with the only source, which pins nothing.
+async fn refused(world: &World) -> String {
+    let resolution = world.resolve(&stack("")).await;
+    let err = &resolution.failures[0].error;
+    assert!(resolution.lock.artifacts.is_empty());
+    assert_eq!((err.class(), err.line()), (Class::Input, Some(3)), "{err}");
+    assert!(err.help().is_some(), "{err}");
+    airlift_spec::error::chain(err)
+}
+
+#[tokio::test]
+async fn a_source_without_a_single_object_is_refused() {
+    for text in ["", "# nothing yet\n---\n---\n"] {
+        let world = World::new();
+        write(&world, "app.yaml", text);
+        write(&world, "more.yaml", text);
+        let said = refused(&world).await;
+        assert!(said.contains("holds no object"), "{said}");
+    }
+    let world = world();
+    write(&world, "empty.yaml", "");
+    assert_eq!(paths(&world.lock(&stack("")).await), ["ai/app"]);
+}
+
+fn link(world: &World, target: impl AsRef<Path>, name: &str) {
+    let link = world.folder().join("deploy").join(name);
+    fs_err::os::unix::fs::symlink(target, link).unwrap();
+}
+
+#[tokio::test]
+async fn links_to_folders_are_followed_once_and_circles_end() {
+    let world = world();
+    let elsewhere = world.folder().join("elsewhere");
+    fs_err::create_dir(&elsewhere).unwrap();
+    fs_err::write(elsewhere.join("tool.yaml"), deployment(&world, "ai/tool:1")).unwrap();
+    write(&world, "z/app.yaml", &deployment(&world, "ai/app:1"));
+    for (target, name) in [("z", "a"), (".", "z/itself"), ("..", "z/up"), ("../elsewhere", "more")]
+    {
+        link(&world, target, name);
+    }
+    link(&world, world.folder().join("deploy"), "z/around");
+    link(&world, "../deploy/z", "../elsewhere/back");
+    let lock = world.lock(&stack("")).await;
+    assert_eq!(paths(&lock), ["ai/app", "ai/tool"]);
+    let places = |at: usize| {
+        let because = lock.artifacts[at].because.iter();
+        because.map(|it| it.path.split(':').next().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((places(0), places(1)), (vec!["app.yaml", "z/app.yaml"], vec!["more/tool.yaml"]));
+    let again = world.resolve_from(&stack(""), Some(&lock), &ResolveOptions::default()).await;
+    assert_eq!(again.unwrap().lock.to_text(), lock.to_text());
+    fs_err::write(elsewhere.join("tool.yaml"), deployment(&world, "ai/app:1")).unwrap();
+    let changed = world.resolve_from(&stack(""), Some(&lock), &ResolveOptions::default()).await;
+    assert_eq!(paths(&changed.unwrap().lock), ["ai/app"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_a_folder_of_manifests_is_named() {
+    for (name, target, problem) in [
+        ("gone.yaml", Some("nowhere.yaml"), "gone.yaml` is a link to nothing"),
+        ("gone", Some("../nowhere"), "gone` is a link to nothing"),
+        ("up", Some(".."), "up` leads to a folder that"),
+        ("pipe.yaml", None, "pipe.yaml` is no regular file"),
+        ("pipe", None, "pipe` is no regular file"),
+    ] {
+        let world = world();
+        if let Some(target) = target {
+            link(&world, target, name);
+        } else {
+            let pipe = world.folder().join("deploy").join(name);
+            assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        }
+        let said = refused(&world).await;
+        assert!(said.contains(problem), "{said}");
+    }
 }

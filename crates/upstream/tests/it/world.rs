@@ -78,6 +78,7 @@ impl World {
     pub(crate) fn start_over(&mut self) {
         let store = self.folder.path().join("another-store");
         self.upstream.client = client();
+        self.upstream.indexes = Indexes::default();
         self.upstream.store = Store::create(&store).unwrap();
         self.registry.forget_requests();
     }
