@@ -17,6 +17,8 @@ pub(crate) enum CliError {
     Absent { what: &'static str, path: PathBuf, help: Option<&'static str> },
     #[error("failed to write {what}")]
     Write { what: &'static str, source: io::Error },
+    #[error("nothing can be written into the working folder `{}`", folder.display())]
+    Workspace { folder: PathBuf, help: &'static str, source: io::Error },
     /// A file that people or other tools wrote does not say what it should.
     #[error("{}: {message}", place(path, *line))]
     File { path: PathBuf, line: Option<usize>, message: String, help: Option<String> },
@@ -64,6 +66,23 @@ fn place(path: &std::path::Path, line: Option<usize>) -> String {
     }
 }
 
+const FREE_ROOM: &str = "free room on that disk, then run it again";
+
+fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What helps where a file cannot be written.
+fn write_help(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        kind if is_full(kind) => Some(FREE_ROOM),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            Some("choose a place that may be written")
+        }
+        _ => None,
+    }
+}
+
 impl CliError {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), help: None }
@@ -88,7 +107,10 @@ impl Explain for CliError {
                 Class::Access
             }
             Self::Credentials { .. } => Class::Access,
-            Self::Read { .. } | Self::Write { .. } | Self::Runtime { .. } => Class::Storage,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Workspace { .. }
+            | Self::Runtime { .. } => Class::Storage,
             Self::Unusable { source, .. } => source.0.class(),
             Self::Demo { .. } | Self::Stopped(_) => Class::Bug,
         }
@@ -103,8 +125,12 @@ impl Explain for CliError {
                 help.clone()
             }
             Self::Unusable { source, .. } => source.0.help(),
+            Self::Write { source, .. } => write_help(source.kind()).map(str::to_owned),
+            Self::Workspace { source, help, .. } => Some(match source.kind() {
+                kind if is_full(kind) => FREE_ROOM.to_owned(),
+                _ => (*help).to_owned(),
+            }),
             Self::Read { .. }
-            | Self::Write { .. }
             | Self::Credentials { .. }
             | Self::Runtime { .. }
             | Self::Demo { .. }

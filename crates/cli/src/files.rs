@@ -36,6 +36,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with_mode(path, bytes, EVERYBODY)
 }
 
+/// Finds out whether files can be written into a folder, which is made where it is absent.
+pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
+    temporary(&folder.join("probe"), b"\n", EVERYBODY)?.close()
+}
+
 fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     temporary(path, bytes, mode)?.persist(path)?;
     Ok(())

@@ -129,10 +129,6 @@ pub enum ArgumentError {
     )]
     WorkspaceWithFile,
     #[error(
-        "when destination is docker://, --from (assumes disk to mirror workflow) and --workspace (assumes mirror to mirror workflow) cannot be used together"
-    )]
-    FromAndWorkspace,
-    #[error(
         "when destination is docker://, either --from (assumes disk to mirror workflow) or --workspace (assumes mirror to mirror workflow) need to be provided"
     )]
     NeitherFromNorWorkspace,
@@ -247,17 +243,18 @@ impl Arguments {
     }
 
     fn way_to_registry(&self) -> Result<Way, ArgumentError> {
-        let (mode, root, workspace) = match (&self.from, &self.workspace) {
-            (Some(_), Some(_)) => return Err(ArgumentError::FromAndWorkspace),
-            (None, None) => return Err(ArgumentError::NeitherFromNorWorkspace),
-            (Some(from), None) => {
+        let named = self.workspace.as_deref().map(|workspace| Workspace::at(&folder(workspace)));
+        let (mode, root, workspace) = match (&self.from, &self.workspace, named) {
+            // The peer refuses a working folder of its own here. The medium may be read-only, so that it takes one.
+            (Some(from), _, named) => {
                 let root = folder(from);
-                (Mode::DiskToMirror, root.clone(), Workspace::below(&root))
+                let workspace = named.unwrap_or_else(|| Workspace::below(&root));
+                (Mode::DiskToMirror, root, workspace)
             }
-            (None, Some(workspace)) => {
-                let root = folder(workspace);
-                (Mode::MirrorToMirror, root.clone(), Workspace::at(&root))
+            (None, Some(workspace), Some(named)) => {
+                (Mode::MirrorToMirror, folder(workspace), named)
             }
+            _ => return Err(ArgumentError::NeitherFromNorWorkspace),
         };
         let registry = registry(&self.destination)?;
         check_depth(&registry, self.max_nested_paths)?;

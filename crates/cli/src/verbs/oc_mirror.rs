@@ -5,7 +5,7 @@ use std::time::Duration;
 use airlift_bundle::Sources;
 use airlift_oc_mirror::{
     Arguments, Carried, ConfigError, Copy, File, GENERIC, ImageSet, Item, Mirrored, Mode, Purpose,
-    Routes, Signature, Way, cluster_resources,
+    Routes, Signature, Way, Workspace, cluster_resources,
 };
 use airlift_registry::client::Client;
 use airlift_spec::lock::Artifact;
@@ -41,10 +41,13 @@ mod set;
 /// Names of the bundle and of the stack that an image set becomes.
 const NAME: &str = "mirror";
 
+/// What helps where the working folder may not be written.
+const OTHER_WORKSPACE: &str = "name a folder that may be written with `--workspace file://DIR`";
+
 /// Take an oc-mirror configuration through, with oc-mirror's flags, files and exit codes
 ///
 /// To `file://DIR` it fetches and writes volumes, `--from file://DIR` loads them into `docker://REGISTRY`, and with
-/// `--workspace file://DIR` it goes straight there. With `--dry-run` it writes which image would go where.
+/// `--workspace file://DIR` alone it goes straight there. With `--dry-run` it writes which image would go where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -219,6 +222,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn dry(&self) -> Result<Exit, Failure> {
+        self.check_workspace()?;
         let upstream = self.set().upstream()?;
         let (stack, lost) = self.set().stack(&upstream).await?;
         let found = discover(&stack, &upstream, &ResolveOptions::default(), &self.app.ctx).await?;
@@ -243,6 +247,7 @@ impl Run<'_> {
 
     /// The near side: everything into the store, and from there onto the disk or into the registry.
     async fn bring(&self) -> Result<Exit, Failure> {
+        self.check_workspace()?;
         let upstream = self.set().upstream()?;
         let (stack, lost) = self.set().stack(&upstream).await?;
         // What the set itself gives reason to say is said at the end.
@@ -286,6 +291,7 @@ impl Run<'_> {
     async fn on_the_far_side(&self) -> Result<Exit, Failure> {
         let (source, client) = (Source::Volumes(self.way.root.clone()), self.far_client()?);
         let sources = SourceArgs::of(source).open(&client, self.app).await?;
+        self.check_workspace()?;
         let without_lock = sources.without_lock();
         if !without_lock.is_empty() {
             // Nobody knows what the bundle has of the set, and so what it lacks.
@@ -329,6 +335,15 @@ impl Run<'_> {
         done.add_load(loaded, sources.locks());
         done.findings.extend(self.write_resources(copies, sources.locks())?);
         self.end(done)
+    }
+
+    /// Before anything is asked or pushed.
+    fn check_workspace(&self) -> Result<(), CliError> {
+        let help = match self.way.mode {
+            Mode::MirrorToDisk => "choose a destination that may be written",
+            _ => OTHER_WORKSPACE,
+        };
+        check_writable(&self.way.workspace, help)
     }
 
     fn far(&self) -> Result<RegistryPlace, CliError> {
@@ -496,6 +511,12 @@ fn remove_others(folder: &Path, kept: &[File]) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn check_writable(workspace: &Workspace, help: &'static str) -> Result<(), CliError> {
+    let folder = workspace.root();
+    let failed = |source| CliError::Workspace { folder: folder.to_owned(), help, source };
+    files::check_writable(folder).map_err(failed)
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {

@@ -320,7 +320,7 @@ fn a_mirror_whose_cache_or_folder_is_on_a_full_disk_goes_on_once_there_is_room()
     let cases = [
         (first, cache, 4 << 20, ["no space is left", "help: free at least"]),
         (second, folder, 3 << 20, room),
-        (third, lock, 0, ["No space left on device", "lock"]),
+        (third, lock, 0, ["No space left on device", "help: free room on that disk"]),
     ];
     for (disk, args, left, said) in cases {
         let args = args.each_ref().map(String::as_str);
@@ -346,14 +346,37 @@ fn what_a_mirror_from_disk_writes_on_a_full_disk_is_named_and_written_by_the_nex
         let ran = plant.world.run(&args).unwrap();
         assert_eq!(ran.code, Some(1), "{more:?}: {ran}");
         assert!(ran.stderr.contains("No space left on device"), "{more:?}: {ran}");
+        assert!(ran.stderr.contains("help: free room on that disk"), "{more:?}: {ran}");
         assert!(files(&out) == carried, "{more:?}: half a file");
     }
-    assert!(far.holds("team/large", &plant.image), "the registry has room");
+    assert!(far.repositories().is_empty(), "it is said before anything is pushed");
     disk.free().unwrap();
     plant.airlift(0, &["oc-mirror", "-c", "isc.yaml", "--from", &folder, &to]);
     let now = files(&out);
     assert!(now.keys().any(|name| name.ends_with("cluster-resources/itms-oc-mirror.yaml")));
     assert!(carried.iter().all(|(name, bytes)| now[name] == *bytes));
+}
+
+#[test]
+fn a_set_is_mirrored_from_a_medium_that_may_not_be_written() {
+    let Some(disk) = SmallDisk::mount(32 << 20).unwrap() else { return };
+    let plant = Plant::of_image_set(samples::image(1, &[50_000]));
+    let out = disk.path().join("out");
+    let folder = format!("file://{}", out.display());
+    plant.airlift(0, &["oc-mirror", "-c", "isc.yaml", &folder]);
+    disk.make_read_only().unwrap();
+    let far = FakeRegistry::start();
+    let to = format!("docker://{}", far.host());
+    let load = ["oc-mirror", "-c", "isc.yaml", "--from", &folder, &to];
+    let ran = plant.world.run(load).unwrap();
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let help = "help: name a folder that may be written with `--workspace file://DIR`";
+    assert!(ran.stderr.contains(help), "{ran}");
+    assert!(far.repositories().is_empty(), "it is said before anything is pushed");
+    plant.airlift(0, &[&load[..], &["--workspace", "file://ws"]].concat());
+    assert!(far.holds("team/large", &plant.image));
+    let left = files(&plant.world.path().join("ws"));
+    assert!(left.contains_key("working-dir/cluster-resources/itms-oc-mirror.yaml"), "{left:?}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ fn the_destination_and_two_flags_choose_the_way() {
     let from = way(with("docker://reg:5000/ns/", Some("file:///data"), None));
     assert_eq!((from.mode, from.registry.as_deref()), (Mode::DiskToMirror, Some("reg:5000/ns")));
     assert_eq!(from.workspace.root().to_str(), Some("/data/working-dir"));
+    let beside = way(with("docker://reg", Some("file:///data"), Some("file:///ws")));
+    assert_eq!((beside.mode, beside.root.to_str()), (Mode::DiskToMirror, Some("/data")));
+    assert_eq!(beside.workspace.root().to_str(), Some("/ws/working-dir"));
     let through = way(with("docker://reg", None, Some("file://./x/working-dir")));
     assert_eq!(through.mode, Mode::MirrorToMirror);
     assert_eq!(through.workspace.root().to_str(), Some("./x/working-dir"));
@@ -48,7 +51,6 @@ fn what_does_not_go_together_is_refused_in_the_words_of_the_peer() {
     refused(&disk(None, Some("file:///x")), "and the --workspace argument is not needed");
     refused(&registry(Some("/x"), None), "when --from is used, it must have file:// prefix");
     refused(&registry(None, Some("/x")), "when --workspace is used, it must have file:// prefix");
-    refused(&registry(Some("file:///x"), Some("file:///y")), "cannot be used together");
     refused(&registry(None, None), "need to be provided");
     refused(&arguments("/data"), "destination must have either file://");
     refused(

@@ -13,7 +13,7 @@ use airlift_upstream::resolve::{ResolveOptions, discover};
 use serde::Serialize;
 
 use super::flags::{Common, warn};
-use super::{NAME, Set, read_set, write};
+use super::{NAME, OTHER_WORKSPACE, Set, check_writable, read_set, write};
 use crate::app::{App, Exit, Side, read_text};
 use crate::args::Transfer;
 use crate::error::CliError;
@@ -109,6 +109,7 @@ async fn generate(
 ) -> Result<Exit, Failure> {
     let Set { app, workspace, content, .. } = set;
     let text = read_text("configuration", set.config)?;
+    check_writable(workspace, OTHER_WORKSPACE)?;
     let upstream = set.upstream()?;
     let (stack, mut failures) = set.stack(&upstream).await?;
     let found = discover(&stack, &upstream, &ResolveOptions::default(), &app.ctx).await?;

@@ -34,7 +34,7 @@ pub(super) struct Common {
     /// The `ImageSetConfiguration`; for `delete`, the `DeleteImageSetConfiguration`
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(super) config: Option<String>,
-    /// `file://DIR` for what is written on the way straight to a registry, or in `delete --generate`
+    /// `file://DIR` for what is written on the way straight to a registry, in `delete --generate`, or beside `--from`
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) workspace: Option<String>,
     /// Folder for the store [default: airlift's own; environment: `OC_MIRROR_CACHE`]

@@ -219,6 +219,49 @@ fn on_disk(world: &World, far: &FakeRegistry) -> [String; 6] {
 }
 
 #[test]
+fn a_working_folder_that_may_not_be_written_is_said_before_anything_is_pushed() {
+    let (registry, far) = (with_catalog(), FakeRegistry::start());
+    let world = world_with_set(&registry);
+    let load = on_disk(&world, &far);
+    let load = load.each_ref().map(String::as_str);
+    let folder = world.path().join("disk/working-dir");
+    fs_err::remove_dir_all(&folder).unwrap();
+    fs_err::write(&folder, "in the way").unwrap();
+    for more in [&["--v2"][..], &["--dry-run"]] {
+        let ran = run(&world, &load, more);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains("nothing can be written into the working folder"), "{ran}");
+        assert!(ran.stderr.contains("help: name a folder that may be written with `--workspace"));
+    }
+    assert_eq!(far.count("PUT", "/") + far.count("POST", "/"), 0, "{}", far.transcript());
+    // Another one is taken, and the medium is left as it is.
+    well(&world, &load, &["--workspace", "file://ws", "--v2"]);
+    assert!(far.tags("team/app").contains_key("v1"), "{:?}", far.repositories());
+    assert!(world.path().join("ws/working-dir/cluster-resources/itms-oc-mirror.yaml").is_file());
+    assert_eq!(text(&world, "disk/working-dir"), "in the way");
+    // The others say it before they ask anybody.
+    registry.forget_requests();
+    fs_err::write(world.path().join("file"), "in the way").unwrap();
+    let to = format!("docker://{}", far.host());
+    let delete = ["oc-mirror", "delete", "-c", "isc.yaml", "--generate"];
+    let set =
+        text(&world, "isc.yaml").replace("ImageSetConfiguration", "DeleteImageSetConfiguration");
+    for (args, more, help) in [
+        (&STRAIGHT[..3], &["--workspace", "file://file", &to][..], "`--workspace file://DIR`"),
+        (&STRAIGHT[..3], &["file://file"], "choose a destination that may be written"),
+        (&delete, &["--workspace", "file://file", &to], "`--workspace file://DIR`"),
+    ] {
+        if args.len() == delete.len() {
+            world.write("isc.yaml", set.replace("mirror:\n", "delete:\n")).unwrap();
+        }
+        let ran = run(&world, args, more);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains(help), "{ran}");
+    }
+    assert!(registry.requests().is_empty(), "{}", registry.transcript());
+}
+
+#[test]
 fn without_the_list_of_the_bundle_that_alone_is_said_and_nothing_is_pushed() {
     let (registry, far) = (with_catalog(), FakeRegistry::start());
     let world = world_with_set(&registry);
