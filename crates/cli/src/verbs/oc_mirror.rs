@@ -35,6 +35,7 @@ mod flags;
 mod list;
 mod plans;
 mod records;
+mod remedies;
 mod report;
 mod set;
 
@@ -120,6 +121,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Exit, Failure> {
     match Box::pin(dispatch(&args, app)).await {
         Ok(exit) => Ok(exit),
         Err(failure) => {
+            let failure = remedies::worded(failure);
             app.progress.finish();
             app.progress.say_failure(&FailureDocument::of(&*failure));
             Ok(Exit::Peer(GENERIC))

@@ -316,7 +316,7 @@ fn a_mirror_whose_cache_or_folder_is_on_a_full_disk_goes_on_once_there_is_room()
 
     let cache = to_disk(&on(&first, "cache"), "out");
     let [folder, lock] = [&second, &third].map(|disk| to_disk("cache", &on(disk, "out")));
-    let room = ["the media have no room", "help: free room on them"];
+    let room = ["the media have no room", "help: free room on that disk, or choose another folder"];
     let cases = [
         (first, cache, 4 << 20, ["no space is left", "help: free at least"]),
         (second, folder, 3 << 20, room),
