@@ -341,13 +341,11 @@ impl Run<'_> {
 
     /// Before anything is asked or pushed.
     fn check_workspace(&self) -> Result<(), CliError> {
-        check_writable(
-            &self.way.workspace,
-            match self.way.mode {
-                Mode::MirrorToDisk => "choose a destination that may be written",
-                _ => OTHER_WORKSPACE,
-            },
-        )
+        let help = match self.way.mode {
+            Mode::MirrorToDisk => "choose a destination that may be written",
+            _ => OTHER_WORKSPACE,
+        };
+        check_writable(&self.way.workspace, help)
     }
 
     fn far(&self) -> Result<RegistryPlace, CliError> {
