@@ -9,10 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airlift_spec::{Class, Ctx, Explain};
+
 use crate::ChartError;
 use crate::process::{self, Limits, Stopped};
 use crate::scratch::Scratch;
-use airlift_spec::{Class, Ctx, Explain};
 
 mod address;
 mod closed;
