@@ -78,7 +78,9 @@ impl Progress {
         let now = Instant::now();
         self.with(|look| match look {
             Look::Bars(bars) => bars.show(event),
-            Look::Plain(lines) => lines.show(event, now).iter().for_each(|line| write_line(line)),
+            Look::Plain(lines) => {
+                lines.show(event, now).iter().for_each(|line| write_line(&harmless(line)));
+            }
             Look::Json(lines) => lines.show(event, now).iter().for_each(|line| write_line(line)),
             Look::None => (),
         });

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use airlift_spec::{Digest, Event};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::{bounded, harmless};
+
 /// More would push what was said before off a small screen; the rest is in the bar of the whole.
 const MOST_SHOWN: usize = 8;
 const REDRAWS_A_SECOND: u8 = 10;
@@ -46,7 +48,7 @@ impl Bars {
             Event::ItemFinished { .. } => self.item_done(),
             Event::ItemFailed { item, reason } => {
                 self.item_done();
-                self.say(&format!("failed: {item}: {reason}"));
+                self.say(&harmless(&format!("failed: {item}: {}", bounded(reason))));
             }
             Event::TransferStarted { blob, total_bytes, resumed_bytes } => {
                 self.add(short(blob), *total_bytes, *resumed_bytes);
@@ -55,7 +57,7 @@ impl Bars {
             Event::TransferFinished { blob } => self.remove(&short(blob)),
             Event::TransferFailed { blob, reason } => {
                 self.remove(&short(blob));
-                self.say(&format!("failed: {}: {reason}", short(blob)));
+                self.say(&harmless(&format!("failed: {}: {}", short(blob), bounded(reason))));
             }
             Event::VolumeStarted { volume, total_bytes } => {
                 self.add(volume.clone(), *total_bytes, 0);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use airlift_spec::Event;
 
 use super::{Pace, Traffic};
-use crate::output::counted;
+use crate::output::{bounded, counted};
 use crate::size::human;
 
 /// A log of a night's work stays readable.
@@ -65,8 +65,12 @@ impl PlainLines {
             Event::TransferAdvanced { bytes, .. } | Event::VolumeAdvanced { bytes, .. } => {
                 self.advance(0, *bytes, now)
             }
-            Event::ItemFailed { item, reason } => vec![format!("failed: {item}: {reason}")],
-            Event::TransferFailed { blob, reason } => vec![format!("failed: {blob}: {reason}")],
+            Event::ItemFailed { item, reason } => {
+                vec![format!("failed: {item}: {}", bounded(reason))]
+            }
+            Event::TransferFailed { blob, reason } => {
+                vec![format!("failed: {blob}: {}", bounded(reason))]
+            }
             Event::Retried { what, attempt, wait_ms, reason } => {
                 self.retried(what, *attempt, *wait_ms, reason)
             }
