@@ -15,8 +15,9 @@ use crate::Result;
 
 /// A verb that fails so often in a row does not do what it says: a run goes on where the last one stopped.
 const MAX_RUNS: usize = 40;
-/// What refuses a run goes on at its own pace: a fetch that waits for a busy registry, a server that starts.
-const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+/// What refuses a run goes on at its own pace: a server that starts, a fetch that waits for a registry which has promised
+/// one byte too many, and gives it up after half a minute. All runs together take longer than that.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// The longest life of a run that is to be killed; most are over sooner.
 const MAX_LIFE_MS: u64 = 600;
 
