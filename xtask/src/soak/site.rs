@@ -15,8 +15,8 @@ use crate::Result;
 
 /// A verb that fails so often in a row does not do what it says: a run goes on where the last one stopped.
 const MAX_RUNS: usize = 40;
-/// What refuses a run goes on at its own pace: a server that starts, a fetch that waits for a registry which has promised
-/// one byte too many, and gives it up after half a minute. All runs together take longer than that.
+/// What refuses a run goes on at its own pace: a server that starts, a fetch that waits for a busy registry, or that is
+/// killed again and again. All runs together wait for longer than a silent line is waited for.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// The longest life of a run that is to be killed; most are over sooner.
 const MAX_LIFE_MS: u64 = 600;
