@@ -10,7 +10,7 @@ use airlift_testkit::{FakeRegistry, samples};
 use crate::dice::Life;
 use crate::plant::{Plant, files};
 use crate::random_kills::{
-    IntoARegistry, left, nothing_came_twice, nothing_is_half, same_volumes_in_the_end, tags, there,
+    IntoARegistry, left, nothing_came_twice, nothing_is_half, tags, there, whole_in_the_end,
 };
 
 /// Where the store is below `--cache-dir CASE/cache`.
@@ -42,12 +42,7 @@ fn a_mirror_to_disk_killed_at_any_moment_leaves_the_same_folder_and_brings_nothi
         |case, args| {
             let folder = |case| left(&plant, case, "out");
             nothing_is_half(&folder(case), &folder("whole"));
-            let store = plant.at(case, STORE);
-            let there = there(&store);
-            plant.upstream.forget_requests();
-            same_volumes_in_the_end(&plant, case, args);
-            nothing_came_twice(&plant, &there);
-            plant.is_sound(&store);
+            whole_in_the_end(&plant, case, STORE, args);
         },
     );
 }

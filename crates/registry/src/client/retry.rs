@@ -157,6 +157,14 @@ mod tests {
         }
     }
 
+    /// What is told, and a context that tells it.
+    fn listening() -> (Arc<Mutex<Vec<Event>>>, Ctx) {
+        let told: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let sink = Arc::clone(&told);
+        let events = Events::new(move |event| sink.lock().unwrap().push(event));
+        (told, Ctx { events, ..Ctx::default() })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end_with_the_tries() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
@@ -191,11 +199,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_registry_asks_to_wait_and_how_long_it_is_left_alone_is_told() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&told);
-        let events = Events::new(move |event| sink.lock().unwrap().push(event));
+        let (told, ctx) = listening();
         let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
-        let ctx = Ctx { events, ..Ctx::default() };
         let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         for (asked, said) in [
             (Some(40), Some(", and asks to wait 40 s; waiting 40 s")),
@@ -217,11 +222,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_trouble_on_the_line_is_tried_again_and_every_time_is_told() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&told);
-        let events = Events::new(move |event| sink.lock().unwrap().push(event));
+        let (told, ctx) = listening();
         let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
-        let ctx = Ctx { events, ..Ctx::default() };
         let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
         assert!(tries.pause(refused(400, None)).await.is_err());
         assert!(told.lock().unwrap().is_empty());
