@@ -267,7 +267,7 @@ impl Pages {
             while !rest.is_empty() {
                 let taken = self.buffer.fill(rest);
                 rest = &rest[taken..];
-                if self.buffer.room() == 0 {
+                if self.buffer.room().is_empty() {
                     self.flush()?;
                 }
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! options      what decides how it works, as values           credentials  who we are to a registry
 //! substitute   where a repository's bytes really come from    auth, tokens challenges, scopes, tokens
-//! connect      TLS, proxies, in which way to speak to a host  exchange     one request and its answer
+//! wire         connections, and what goes over them           exchange     one request and its answer
 //! pace         how much at once, and how fast                 retry        what is tried again, after what pause
 //! manifest, blob, push, listing                               what is asked of a registry
 //! sink         from the line to the disk                      note         where an unfinished upload goes on
@@ -15,7 +15,6 @@
 
 mod auth;
 mod blob;
-mod connect;
 mod counters;
 mod credentials;
 mod error;
@@ -34,6 +33,7 @@ mod retry;
 mod sink;
 mod substitute;
 mod tokens;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,21 +47,23 @@ use airlift_store::Store;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use tokio::task::JoinSet;
 use url::Url;
 
 pub use counters::Counters;
 pub use error::ClientError;
 pub use listing::TagPages;
 pub use options::{ClientOptions, ProxyOptions, Tuning};
+pub use wire::WireError;
 
 use auth::HostAuth;
-use connect::{Connections, Transport, Transports};
 use counters::Counting;
 use credentials::Credentials;
 use exchange::To;
 use pace::{Rate, Window};
 use retry::{Reach, Tries};
 use substitute::{Purpose, Substitutions};
+use wire::{Transport, Transports, Wire};
 
 /// Where Docker Hub's registry is; its name is another.
 const DOCKER_HUB_REGISTRY: &str = "registry-1.docker.io";
@@ -139,7 +141,7 @@ pub trait BlobSource: Send + Sync {
 /// What all clones share.
 struct Shared {
     options: ClientOptions,
-    connections: Connections,
+    wire: Wire,
     credentials: Credentials,
     substitutions: Substitutions,
     rate: Rate,
@@ -235,7 +237,7 @@ impl Client {
     /// [`ClientError::Config`] if a file or certificate among the options cannot be understood.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let shared = Shared {
-            connections: Connections::new(&options)?,
+            wire: Wire::new(&options)?,
             credentials: Credentials::parse(&options)?,
             substitutions: Substitutions::parse(&options.upstreams, &options.registries_conf)?,
             rate: Rate::new(options.limit_rate),
@@ -333,7 +335,13 @@ impl Client {
         store: &Store,
         ctx: &Ctx,
     ) -> Result<Fetched, ClientError> {
-        self.shared.fetch_into(repository, blob, store, ctx).await
+        let (shared, store, ctx) = (Arc::clone(&self.shared), store.clone(), ctx.clone());
+        let (repository, blob) = (repository.clone(), blob.clone());
+        // A task of its own runs on the thread that waits for lines, and on another core than the next one.
+        let mut task = JoinSet::new();
+        task.spawn(async move { shared.fetch_into(&repository, &blob, &store, &ctx).await });
+        let fetched = task.join_next().await.expect("one task was spawned");
+        fetched.map_err(ClientError::Thread)?
     }
 
     /// A piece of a blob, as it comes; for serving out of a registry and for small reads. Not checked, not retried

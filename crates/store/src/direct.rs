@@ -18,36 +18,44 @@ use rustix::fs::OFlags;
 /// What the memory, the offset and the length of a direct write are multiples of. No disk asks for more.
 pub const PAGE_BYTES: usize = 4096;
 
-/// A buffer of bounded size whose bytes may be written directly.
+/// A buffer of fixed size whose bytes may be written directly.
 #[derive(Debug)]
 pub struct PageBuffer {
-    /// Never grows beyond its first allocation, so that `start` stays at a page's border.
     bytes: Vec<u8>,
+    /// Where a page begins.
     start: usize,
+    len: usize,
     capacity: usize,
 }
 
 impl PageBuffer {
     pub fn new(capacity: usize) -> Self {
-        let mut bytes: Vec<u8> = Vec::with_capacity(capacity + PAGE_BYTES);
+        let bytes = vec![0; capacity + PAGE_BYTES];
         let start = bytes.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
-        bytes.resize(start, 0);
-        Self { bytes, start, capacity }
+        Self { bytes, start, len: 0, capacity }
     }
 
     pub fn clear(&mut self) {
-        self.bytes.truncate(self.start);
+        self.len = 0;
     }
 
-    /// Bytes that still fit.
-    pub fn room(&self) -> usize {
-        self.capacity - self.len()
+    /// Where the next bytes go: whoever puts some there says so with [`Self::advance`].
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start + self.len..self.start + self.capacity]
+    }
+
+    /// `count` bytes were put at the beginning of the room.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.capacity - self.len, "more than there was room for");
+        self.len += count;
     }
 
     /// Takes as many of `bytes` as fit, and says how many.
     pub fn fill(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(self.room());
-        self.bytes.extend_from_slice(&bytes[..count]);
+        let room = self.room();
+        let count = bytes.len().min(room.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        self.advance(count);
         count
     }
 }
@@ -56,7 +64,7 @@ impl Deref for PageBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.start + self.len]
     }
 }
 
@@ -106,7 +114,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(buffer.fill(&[1; 6_000]), 6_000);
             assert_eq!(buffer.fill(&[2; 6_000]), 4_000);
-            assert_eq!(buffer.room(), 0);
+            assert!(buffer.room().is_empty());
             assert_eq!(buffer.len(), 10_000);
             assert_eq!(buffer.as_ptr().align_offset(PAGE_BYTES), 0);
             buffer.clear();

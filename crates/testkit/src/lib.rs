@@ -18,6 +18,7 @@ pub mod samples;
 pub mod sources;
 pub mod tls;
 pub mod tools;
+pub mod tunnel;
 pub mod world;
 
 pub use data::data;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use http::header::{HeaderMap, HeaderValue, RANGE};
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;
@@ -25,6 +25,9 @@ use super::manifest::found;
 use super::sink::{Sink, blocking};
 use super::substitute::Purpose;
 use super::{Endpoint, Fetched, Repository, Shared, stoppable};
+
+/// Read at once of what is not wanted.
+const ASIDE_BYTES: usize = 64 << 10;
 
 impl Shared {
     pub(crate) async fn fetch_into(
@@ -305,39 +308,50 @@ async fn receive(
     gaps: &[Range<u64>],
     sink: &mut Sink<'_>,
 ) -> Result<Done, ClientError> {
-    let enough = gaps.last().map_or(body.end, |gap| gap.end.min(body.end));
     let mut at = body.start;
-    while let Some(chunk) = answer.chunk().await? {
-        let end = at + chunk.len() as u64;
-        if end > body.end {
-            return Err(ClientError::WrongSize {
-                registry: answer.host.name.clone(),
-                blob: sink.digest,
-                expected: body.end,
-                actual: end,
-            });
+    // For what is there already.
+    let mut aside = Vec::new();
+    for gap in gaps {
+        while at < gap.start.min(body.end) {
+            aside.resize(ASIDE_BYTES, 0);
+            let room = up_to(&mut aside, gap.start.min(body.end) - at);
+            at += some_of(answer.read(room).await?, &answer, body.end - at)?;
         }
-        for gap in gaps {
-            let keep = gap.start.max(at)..gap.end.min(end);
-            if !keep.is_empty() {
-                let within = usize::try_from(keep.start - at).expect("within a chunk");
-                let until = usize::try_from(keep.end - at).expect("within a chunk");
-                sink.put(keep.start, &chunk[within..until]).await?;
-            }
-        }
-        at = end;
-        if at >= enough && enough < body.end {
-            return Ok(Done::Came);
+        while at < gap.end.min(body.end) {
+            let room = up_to(sink.room(at).await?, gap.end.min(body.end) - at);
+            let count = answer.read(room).await?;
+            sink.took(count);
+            at += some_of(count, &answer, body.end - at)?;
         }
     }
     if at < body.end {
-        return Err(ClientError::CutShort {
+        return Ok(Done::Came);
+    }
+    // The end of what was announced is the end of what comes, or this is something else.
+    let more = answer.read(&mut [0]).await? as u64;
+    if more > 0 {
+        return Err(ClientError::WrongSize {
             registry: answer.host.name.clone(),
-            what: answer.what.clone(),
-            missing_bytes: body.end - at,
+            blob: sink.digest,
+            expected: body.end,
+            actual: body.end + more,
         });
     }
     Ok(Done::Came)
+}
+
+/// `count` bytes came where `missing_bytes` were to come.
+fn some_of(count: usize, answer: &Answer, missing_bytes: u64) -> Result<u64, ClientError> {
+    if count == 0 {
+        let (registry, what) = (answer.host.name.clone(), answer.what.clone());
+        return Err(ClientError::CutShort { registry, what, missing_bytes });
+    }
+    Ok(count as u64)
+}
+
+fn up_to(room: &mut [u8], most: u64) -> &mut [u8] {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
+    &mut room[..most]
 }
 
 /// The body as a stream of exactly `range`, also where the registry sends the whole blob.
@@ -364,16 +378,11 @@ fn reading(
     let reading =
         stream::try_unfold((answer, skip, take), |(mut answer, mut skip, mut take)| async move {
             while take > 0 {
-                let Some(mut chunk) = answer.chunk().await? else {
-                    if take == u64::MAX {
-                        return Ok(None);
-                    }
-                    return Err(ClientError::CutShort {
-                        registry: answer.host.name.clone(),
-                        what: answer.what.clone(),
-                        missing_bytes: take,
-                    });
-                };
+                let mut chunk = answer.piece().await?;
+                if chunk.is_empty() && take == u64::MAX {
+                    return Ok(None);
+                }
+                some_of(chunk.len(), &answer, take)?;
                 let drop = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
                 bytes::Buf::advance(&mut chunk, drop);
                 skip -= drop as u64;

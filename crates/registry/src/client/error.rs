@@ -8,7 +8,9 @@ use airlift_spec::error::turns_letters;
 use airlift_spec::oci::ManifestError;
 use airlift_spec::{Class, Digest, Explain};
 use airlift_store::StoreError;
-use reqwest::StatusCode;
+use http::StatusCode;
+
+use super::wire::WireError;
 
 /// Longest piece of a registry's own words that is shown to a person.
 pub(super) const MAX_REASON_CHARS: usize = 300;
@@ -22,9 +24,9 @@ pub enum ClientError {
     #[error("{registry} has no {what}")]
     Missing { registry: String, what: String },
     #[error("failed to reach {registry}")]
-    Unreachable { registry: String, source: reqwest::Error },
+    Unreachable { registry: String, source: WireError },
     #[error("the connection to {registry} broke off during {what}")]
-    Interrupted { registry: String, what: String, source: reqwest::Error },
+    Interrupted { registry: String, what: String, source: WireError },
     #[error("{what} from {registry} ended {missing_bytes} bytes early")]
     CutShort { registry: String, what: String, missing_bytes: u64 },
     #[error("{registry} was silent for {} s during {what}", silence.as_secs_f32())]
@@ -157,7 +159,7 @@ impl ClientError {
 
     /// Whether no connection came about.
     pub(crate) fn is_out_of_reach(&self) -> bool {
-        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+        matches!(self, Self::Unreachable { source: WireError::Connect(_), .. })
     }
 
     /// How long the registry asked us to wait.

@@ -14,18 +14,18 @@ use std::time::Duration;
 use airlift_spec::{Ctx, Digest, Event};
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::auth::{Proof, Scope};
-use super::connect::{Diagnosis, Transport, diagnose, is_loopback};
 use super::counters::Kind;
 use super::credentials::Credential;
 use super::error::{ClientError, reason};
 use super::pace::Permit;
 use super::retry::retry_after;
+use super::wire::{Diagnosis, Outgoing, Response, Transport, WireError, is_loopback, nothing};
 use super::{BlobSource, Endpoint, Host, Peer, Shared};
 
 const MAX_REDIRECTS: usize = 10;
@@ -34,6 +34,8 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 const MAX_PROOFS: usize = 3;
 /// What is handed to a connection at once: small enough that a slow line shows that it moves.
 const SEND_BYTES: usize = 64 << 10;
+/// Read at once of what is kept in memory, or given on.
+const READ_BYTES: usize = 64 << 10;
 
 /// A request to make.
 #[derive(Debug)]
@@ -282,27 +284,29 @@ impl Shared {
         let peer = host.peer(&url);
         // Never the query: it is where signed URLs keep their secrets.
         tracing::debug!(method = %ask.method, host = url.host_str(), path = url.path(), "request");
-        let mut request = self
-            .connections
-            .by(transport)
-            .request(ask.method.clone(), url)
-            .headers(ask.headers.clone());
+        let mut headers = ask.headers.clone();
         if let Some(proof) = proof {
-            request = request.header(AUTHORIZATION, proof);
+            headers.insert(AUTHORIZATION, proof.clone());
         }
         let is_write = !matches!(ask.method, Method::GET | Method::HEAD);
         if is_write {
-            request = request.header(CONTENT_LENGTH, ask.body.len());
+            headers.insert(CONTENT_LENGTH, ask.body.len().into());
         }
+        let exchange =
+            |body| self.wire.exchange(transport, ask.method.clone(), &url, headers, body);
         let response = match &ask.body {
-            Body::Empty => self.within(self.patience(ask), &peer, ask, request.send()).await?,
+            Body::Empty => self.within(self.patience(ask), &peer, ask, exchange(nothing())).await?,
             Body::Bytes(bytes) => {
                 self.rate.take(bytes.len() as u64).await;
                 self.counting.sent(bytes.len() as u64);
-                let sent = request.body(bytes.clone()).send();
+                let sent = exchange(Outgoing::Left(bytes.clone().into()));
                 self.within(self.patience(ask), &peer, ask, sent).await?
             }
-            Body::Source { .. } => self.send_source(&peer, ask, request).await?,
+            Body::Source { .. } => {
+                let (tx, rx) = mpsc::channel(1);
+                let body = SizedBody::new(rx, ask.body.len());
+                self.send_source(&peer, ask, tx, exchange(Outgoing::Right(body))).await?
+            }
         };
         host.reach.answered();
         self.check_protocol(&peer, transport, response).await
@@ -327,7 +331,7 @@ impl Shared {
         limit: Duration,
         peer: &Peer,
         ask: &Ask<'_>,
-        sent: impl Future<Output = reqwest::Result<Response>>,
+        sent: impl Future<Output = Result<Response, WireError>>,
     ) -> Result<Response, ClientError> {
         match tokio::time::timeout(limit, sent).await {
             Err(_) => Err(self.stalled(peer, &ask.what)),
@@ -340,11 +344,9 @@ impl Shared {
         &self,
         peer: &Peer,
         ask: &Ask<'_>,
-        request: reqwest::RequestBuilder,
+        tx: mpsc::Sender<Bytes>,
+        answer: impl Future<Output = Result<Response, WireError>>,
     ) -> Result<Response, ClientError> {
-        let (tx, rx) = mpsc::channel(1);
-        let body = SizedBody { rx, remaining: ask.body.len() };
-        let answer = request.body(reqwest::Body::wrap(body)).send();
         let feed = self.feed(peer, ask, tx);
         tokio::pin!(answer, feed);
         // An answer may come before all is sent: a refusal, mostly.
@@ -398,7 +400,7 @@ impl Shared {
         &self,
         peer: &Peer,
         transport: Transport,
-        response: Response,
+        mut response: Response,
     ) -> Result<Response, ClientError> {
         let may_be = transport == Transport::Plain
             && response.status() == StatusCode::BAD_REQUEST
@@ -406,39 +408,35 @@ impl Shared {
         if !may_be {
             return Ok(response);
         }
-        let (parts, headers) = (response.status(), response.headers().clone());
-        let body = self.read_small(response, peer, "an answer", MAX_ERROR_BYTES).await?;
+        let body = self.read_small(&mut response, peer, "an answer", MAX_ERROR_BYTES).await?;
         let text = String::from_utf8_lossy(&body).to_ascii_lowercase();
         if text.contains("http request to an https server") || text.contains("sent to https port") {
             return Err(ClientError::PlainHttp { registry: peer.name.clone() });
         }
-        let mut again = http::Response::new(reqwest::Body::from(body));
-        *again.status_mut() = parts;
-        *again.headers_mut() = headers;
-        Ok(again.into())
+        Ok(response.with_body(body))
     }
 
-    /// A body that must be small.
+    /// A body that must be small: `limit` and one more byte at most, which says that it is not.
     pub(crate) async fn read_small(
         &self,
-        mut response: Response,
+        response: &mut Response,
         peer: &Peer,
         what: &str,
         limit: usize,
     ) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
         loop {
-            let chunk = tokio::time::timeout(self.options.stall_timeout, response.chunk()).await;
-            let chunk = chunk.map_err(|_| self.stalled(peer, what))?;
-            let chunk = chunk.map_err(|source| interrupted(peer, what, source))?;
-            let Some(chunk) = chunk else { return Ok(body.freeze()) };
-            self.counting.received(chunk.len() as u64);
-            if body.len() + chunk.len() > limit {
-                // One byte too many says so to the caller without holding the rest.
-                body.extend_from_slice(&chunk[..limit + 1 - body.len()]);
+            let begin = body.len();
+            body.resize((begin + READ_BYTES).min(limit + 1), 0);
+            let read = response.read(&mut body[begin..]);
+            let read = tokio::time::timeout(self.options.stall_timeout, read).await;
+            let count = read.map_err(|_| self.stalled(peer, what))?;
+            let count = count.map_err(|source| interrupted(peer, what, source))?;
+            self.counting.received(count as u64);
+            body.truncate(begin + count);
+            if count == 0 || body.len() > limit {
                 return Ok(body.freeze());
             }
-            body.extend_from_slice(&chunk);
         }
     }
 
@@ -471,9 +469,9 @@ impl Answer {
     }
 
     /// The whole body, `limit` and one more byte at most.
-    pub(crate) async fn small_body(self, limit: usize) -> Result<Bytes, ClientError> {
+    pub(crate) async fn small_body(mut self, limit: usize) -> Result<Bytes, ClientError> {
         let peer = self.peer();
-        self.shared.read_small(self.response, &peer, &self.what, limit).await
+        self.shared.read_small(&mut self.response, &peer, &self.what, limit).await
     }
 
     /// This answer as an error, with what the registry has to say.
@@ -501,10 +499,11 @@ impl Answer {
         Ok(url)
     }
 
-    /// The next piece of the body; counted, paced, and judged by silence.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+    /// The next bytes of the body, as many as are there and fit; none at its end. Counted, paced, and judged by
+    /// silence.
+    pub(crate) async fn read(&mut self, room: &mut [u8]) -> Result<usize, ClientError> {
         let stall = self.shared.options.stall_timeout;
-        let chunk = match tokio::time::timeout(stall, self.response.chunk()).await {
+        let count = match tokio::time::timeout(stall, self.response.read(room)).await {
             Err(_) => {
                 self.broke_off();
                 return Err(self.shared.stalled(&self.peer(), &self.what));
@@ -513,13 +512,19 @@ impl Answer {
                 self.broke_off();
                 return Err(interrupted(&self.peer(), &self.what, source));
             }
-            Ok(Ok(chunk)) => chunk,
+            Ok(Ok(count)) => count,
         };
-        if let Some(chunk) = &chunk {
-            self.shared.counting.received(chunk.len() as u64);
-            self.shared.rate.take(chunk.len() as u64).await;
-        }
-        Ok(chunk)
+        self.shared.counting.received(count as u64);
+        self.shared.rate.take(count as u64).await;
+        Ok(count)
+    }
+
+    /// The same as a piece of its own.
+    pub(crate) async fn piece(&mut self) -> Result<Bytes, ClientError> {
+        let mut piece = BytesMut::zeroed(READ_BYTES);
+        let count = self.read(&mut piece).await?;
+        piece.truncate(count);
+        Ok(piece.freeze())
     }
 
     fn broke_off(&self) {
@@ -558,15 +563,13 @@ pub(crate) fn refusal(
     }
 }
 
-fn interrupted(peer: &Peer, what: &str, source: reqwest::Error) -> ClientError {
-    // The URL may carry a signature in its query.
-    let source = source.without_url();
+fn interrupted(peer: &Peer, what: &str, source: WireError) -> ClientError {
     ClientError::Interrupted { registry: peer.name.clone(), what: what.to_owned(), source }
 }
 
-pub(crate) fn failed_to_reach(peer: &Peer, err: reqwest::Error) -> ClientError {
+pub(crate) fn failed_to_reach(peer: &Peer, err: WireError) -> ClientError {
     let registry = peer.name.clone();
-    match diagnose(&err) {
+    match err.diagnose() {
         Diagnosis::OtherProtocol if peer.is_registry => ClientError::PlainHttp { registry },
         // `--plain-http` is about registries, not about where they lead.
         Diagnosis::OtherProtocol => ClientError::Protocol {
@@ -575,12 +578,11 @@ pub(crate) fn failed_to_reach(peer: &Peer, err: reqwest::Error) -> ClientError {
         },
         Diagnosis::BadHttp => ClientError::Protocol {
             registry,
-            what: format!("its answer is no HTTP ({})", root(&err)),
+            what: format!("its answer is no HTTP ({})", err.root()),
         },
         Diagnosis::UnknownAuthority => ClientError::UnknownAuthority { registry },
         Diagnosis::Certificate(reason) => ClientError::Certificate { registry, reason },
-        // The URL may carry a signature in its query.
-        Diagnosis::Line => ClientError::Unreachable { registry, source: err.without_url() },
+        Diagnosis::Line => ClientError::Unreachable { registry, source: err },
     }
 }
 
@@ -596,15 +598,6 @@ pub(super) fn sent_on(from: &Url, text: &str) -> Option<Url> {
         }
     }
     Some(url)
-}
-
-/// The last of the causes, which says what it was.
-fn root(err: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = err;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 fn redirected(
@@ -645,9 +638,15 @@ pub(super) fn check_descent(registry: &str, from: &Url, to: &Url) -> Result<(), 
 }
 
 /// A body of known length that is made while it is sent: some registries take no other kind.
-struct SizedBody {
+pub(super) struct SizedBody {
     rx: mpsc::Receiver<Bytes>,
     remaining: u64,
+}
+
+impl SizedBody {
+    pub(super) fn new(rx: mpsc::Receiver<Bytes>, length: u64) -> Self {
+        Self { rx, remaining: length }
+    }
 }
 
 impl http_body::Body for SizedBody {

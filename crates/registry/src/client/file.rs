@@ -8,15 +8,15 @@ use std::sync::Arc;
 use airlift_spec::Ctx;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;
-use super::connect::{host_name, is_loopback};
 use super::counters::Kind;
 use super::credentials::Credential;
 use super::error::ClientError;
 use super::exchange::{Answer, Ask, Body, To};
+use super::wire::{host_name, is_loopback};
 use super::{Endpoint, Shared};
 
 impl Shared {

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::auth::{Scheme, Scope, challenges};
 use super::blob::ContentRange;
-use super::connect::is_loopback;
 use super::credentials::{File, canonical, helper_answer};
 use super::error::{MAX_REASON_CHARS, clean, reason};
 use super::exchange::{check_descent, sent_on};
@@ -18,6 +17,7 @@ use super::push::held_bytes;
 use super::retry::retry_after;
 use super::substitute::{Purpose, Substitutions};
 use super::tokens::{parse_token, token_url};
+use super::wire::is_loopback;
 
 /// `WWW-Authenticate`: what is understood reads back, is no longer than the header, and asks nobody but its realm.
 pub fn challenge(data: &[u8]) {

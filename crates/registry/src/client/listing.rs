@@ -8,7 +8,7 @@ use airlift_spec::oci::{media_type, referrers_tag};
 use airlift_spec::{Ctx, Descriptor, Digest, Manifest};
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;

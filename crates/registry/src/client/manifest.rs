@@ -6,7 +6,7 @@ use airlift_spec::oci::{MAX_MANIFEST_BYTES, ManifestError, media_type};
 use airlift_spec::{Ctx, Descriptor, Digest};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::counters::Kind;

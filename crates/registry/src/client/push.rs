@@ -9,7 +9,7 @@ use std::sync::Arc;
 use airlift_spec::error::chain;
 use airlift_spec::{Algorithm, Ctx, Descriptor, Digest, Event, Explain as _};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;

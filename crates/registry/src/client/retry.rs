@@ -142,7 +142,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
     use airlift_spec::Events;
-    use reqwest::StatusCode;
+    use http::StatusCode;
     use std::sync::{Arc, Mutex};
     use tokio::time::Instant;
 

@@ -60,24 +60,21 @@ impl<'a> Sink<'a> {
         }
     }
 
-    pub(crate) async fn put(&mut self, at: u64, mut bytes: &[u8]) -> Result<(), ClientError> {
-        if at != self.offset + self.buffer.len() as u64 {
+    /// Where the bytes from `at` on go. What was put there is told to [`Self::took`].
+    pub(crate) async fn room(&mut self, at: u64) -> Result<&mut [u8], ClientError> {
+        let is_full = self.buffer.len() == self.border();
+        if is_full || at != self.offset + self.buffer.len() as u64 {
             self.flush().await?;
             self.offset = at;
         }
-        self.taken_bytes += bytes.len() as u64;
-        self.ctx
-            .events
-            .emit(Event::TransferAdvanced { blob: self.digest, bytes: bytes.len() as u64 });
-        while !bytes.is_empty() {
-            let room = self.border() - self.buffer.len();
-            let taken = self.buffer.fill(&bytes[..room.min(bytes.len())]);
-            bytes = &bytes[taken..];
-            if self.buffer.len() == self.border() {
-                self.flush().await?;
-            }
-        }
-        Ok(())
+        let left = self.border() - self.buffer.len();
+        Ok(&mut self.buffer.room()[..left])
+    }
+
+    pub(crate) fn took(&mut self, count: usize) {
+        self.buffer.advance(count);
+        self.taken_bytes += count as u64;
+        self.ctx.events.emit(Event::TransferAdvanced { blob: self.digest, bytes: count as u64 });
     }
 
     /// How much makes a piece: what begins in the middle of a page ends at a page's border, so that all that follow are

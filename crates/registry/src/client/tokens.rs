@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response};
+use http::Method;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::auth::{Proof, Scheme, Scope, Token};
-use super::connect::{Transport, is_loopback};
 use super::counters::Kind;
 use super::credentials::Credential;
 use super::error::ClientError;
 use super::exchange::{failed_to_reach, refusal};
 use super::retry::retry_after;
+use super::wire::{Outgoing, Response, Transport, is_loopback, nothing};
 use super::{Endpoint, Host, Shared};
 
 const MAX_TOKEN_BYTES: usize = 1 << 20;
@@ -78,7 +78,8 @@ impl Shared {
             response = Some(answer.await?)
                 .filter(|answer| !matches!(answer.status().as_u16(), 404 | 405 | 501));
         }
-        let response = if let Some(response) = response {
+        let peer = host.peer(&realm);
+        let mut response = if let Some(response) = response {
             response
         } else {
             let url = token_url(realm, service, scope);
@@ -87,8 +88,7 @@ impl Shared {
         };
         let status = response.status();
         let wait = retry_after(response.headers());
-        let peer = host.peer(response.url());
-        let body = self.read_small(response, &peer, "a token", MAX_TOKEN_BYTES).await?;
+        let body = self.read_small(&mut response, &peer, "a token", MAX_TOKEN_BYTES).await?;
         if !status.is_success() {
             let what = "the request for a token";
             let repository = Some(endpoint.repository.as_str());
@@ -108,14 +108,18 @@ impl Shared {
         self.counting.request(Kind::Token);
         tracing::debug!(%method, realm = url.host_str(), "token");
         let peer = host.peer(&url);
-        let mut request = self.connections.by(host.transports.current()).request(method, url);
+        let mut headers = HeaderMap::new();
         if let Some(proof) = proof {
-            request = request.header(AUTHORIZATION, proof);
+            headers.insert(AUTHORIZATION, proof);
         }
+        let mut body = nothing();
         if let Some(form) = form {
-            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+            let is_form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, is_form);
+            body = Outgoing::Left(form.into());
         }
-        let sent = tokio::time::timeout(self.options.stall_timeout, request.send()).await;
+        let sent = self.wire.exchange(host.transports.current(), method, &url, headers, body);
+        let sent = tokio::time::timeout(self.options.stall_timeout, sent).await;
         sent.map_err(|_| self.stalled(&peer, "the request for a token"))?
             .map_err(|err| failed_to_reach(&peer, err))
     }

@@ -17,6 +17,7 @@ mod download;
 mod file;
 mod kill;
 mod manifest;
+mod proxies;
 mod real;
 mod storm;
 mod substitution;

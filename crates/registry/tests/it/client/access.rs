@@ -268,30 +268,6 @@ fn what_is_no_certificate_is_refused_before_anything_is_asked() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_used_where_it_should_be() {
-    // The registry itself stands in for the proxy: it sees who asks it for another host.
-    let proxy = FakeRegistry::start();
-    let mut options = options();
-    options.attempts = 1.try_into().unwrap();
-    options.plain_http = BTreeSet::from(["registry.test".to_owned()]);
-    options.proxy.http = Some(Secret::new(format!("jane:hunter2@{}", proxy.host())));
-    let far = Repository { host: "registry.test".to_owned(), path: "team/app".to_owned() };
-    let client = Client::new(options.clone()).unwrap();
-    let _ = client.describe(&far, "v1", &Ctx::default()).await;
-    let seen = proxy.requests();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].header("host"), Some("registry.test"));
-    let basic = seen[0].header("proxy-authorization").unwrap();
-    assert_eq!(basic, "Basic amFuZTpodW50ZXIy");
-
-    options.proxy.no_proxy = ".test".to_owned();
-    let direct = Client::new(options).unwrap();
-    let err = direct.describe(&far, "v1", &Ctx::default()).await.unwrap_err();
-    assert!(matches!(err, ClientError::Unreachable { .. }), "{err}");
-    assert_eq!(proxy.requests().len(), 1);
-}
-
-#[tokio::test]
 async fn no_secret_is_ever_printed() {
     let registry =
         with_auth(Auth::Bearer(Bearer { credentials: Some(jane()), ..Bearer::default() }));

@@ -7,7 +7,7 @@ use airlift_testkit::{FakeRegistry, Fault, On};
 use http::Method;
 use tempfile::TempDir;
 
-use super::{Memory, client, descriptor, impatient, options, repository};
+use super::{Memory, client, descriptor, fetch, impatient, options, repository};
 
 /// Chunks of 1 MiB from 1 MiB on.
 fn chunky() -> ClientOptions {
@@ -51,6 +51,27 @@ async fn a_small_blob_goes_in_one_request_a_larger_one_in_two() {
     // The first one asks at the door before it carries anything.
     assert_eq!(calls(&registry), ["GET 200", "POST 201", "POST 202", "PUT 201", "POST 201"]);
     assert_eq!(registry.received_bytes(), 3_001_000);
+}
+
+#[tokio::test]
+async fn one_connection_carries_one_thing_after_the_other() {
+    let registry = FakeRegistry::start();
+    let (there, ctx) = (repository(&registry), Ctx::default());
+    let client = Client::new(chunky()).unwrap();
+    let (small, large) = (noise(1, 1_000), noise(2, 3_000_000));
+    push(&client, &registry, &small).await.unwrap();
+    push(&client, &registry, &large).await.unwrap();
+    let sample = samples::image(1, &[1_000]);
+    let root = sample.manifest(&sample.root.digest);
+    for bytes in sample.blobs.values() {
+        push(&client, &registry, bytes).await.unwrap();
+    }
+    client.push_manifest(&there, "v1", &root.media_type, &root.bytes, &ctx).await.unwrap();
+    assert!(client.describe(&there, "v1", &ctx).await.unwrap().is_some());
+    assert!(client.manifest(&there, "v1", &ctx).await.unwrap().is_some());
+    assert!(client.manifest(&there, "v2", &ctx).await.unwrap().is_none());
+    assert!(fetch(&client, &there, &descriptor(&large)).await == large);
+    assert_eq!(registry.connections(), 1, "{:?}", calls(&registry));
 }
 
 #[tokio::test]
