@@ -26,6 +26,7 @@ use std::{future, io};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, response};
 use http_body::Body as _;
@@ -105,7 +106,21 @@ impl Wire {
     }
 
     /// Makes a request, on a connection that is there or a new one. A redirect is an answer like others.
-    pub(crate) async fn exchange(
+    ///
+    /// In a box without a name: all that a connection may be made of would else be part of every future that asks for
+    /// something, and of the program once for each crate that has such futures.
+    pub(crate) fn exchange<'a>(
+        &'a self,
+        transport: Transport,
+        method: Method,
+        url: &'a Url,
+        headers: HeaderMap,
+        body: Outgoing,
+    ) -> BoxFuture<'a, Result<Response, WireError>> {
+        Box::pin(self.ask(transport, method, url, headers, body))
+    }
+
+    async fn ask(
         &self,
         transport: Transport,
         method: Method,

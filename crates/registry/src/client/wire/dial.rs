@@ -72,8 +72,7 @@ impl Dialer {
 
     /// A connection on which a request for `url` can be made.
     pub(super) async fn dial(&self, transport: Transport, url: &Url) -> Result<Stream, WireError> {
-        // Rarely needed, and large: kept out of the futures of all requests.
-        let connecting = Box::pin(self.connect(transport, url));
+        let connecting = self.connect(transport, url);
         tokio::time::timeout(self.timeout, connecting).await.unwrap_or_else(|_| {
             let text = format!("no connection after {} s", self.timeout.as_secs_f32());
             Err(failed(io::Error::new(io::ErrorKind::TimedOut, text)))
