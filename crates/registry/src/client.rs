@@ -323,7 +323,7 @@ impl Client {
     ///
     /// # Cancel safety
     ///
-    /// What came before the last checkpoint is kept in the staging file.
+    /// What came before the last checkpoint is kept in the staging file. Dropped, it may hold the blob for a moment longer.
     ///
     /// # Errors
     ///
@@ -337,7 +337,7 @@ impl Client {
     ) -> Result<Fetched, ClientError> {
         let (shared, store, ctx) = (Arc::clone(&self.shared), store.clone(), ctx.clone());
         let (repository, blob) = (repository.clone(), blob.clone());
-        // A task of its own runs on the thread that waits for lines, and on another core than the next one.
+        // A task of its own runs on a thread that waits for lines: nobody else is woken for each piece that comes.
         let mut task = JoinSet::new();
         task.spawn(async move { shared.fetch_into(&repository, &blob, &store, &ctx).await });
         let fetched = task.join_next().await.expect("one task was spawned");

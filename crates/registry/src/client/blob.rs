@@ -24,10 +24,10 @@ use super::exchange::{Answer, Ask, Body, To};
 use super::manifest::found;
 use super::sink::{Sink, blocking};
 use super::substitute::Purpose;
-use super::{Endpoint, Fetched, Repository, Shared, stoppable};
+use super::{Endpoint, Fetched, Host, Repository, Shared, stoppable};
 
-/// Read at once of what is not wanted.
-const ASIDE_BYTES: usize = 64 << 10;
+/// Read at once of what does not go to the disk.
+const READ_BYTES: usize = 64 << 10;
 
 impl Shared {
     pub(crate) async fn fetch_into(
@@ -167,7 +167,7 @@ impl Shared {
                 Ok(Done::Absent) => return Ok(false),
                 Ok(Done::Came) => {}
                 Ok(Done::BadRange) if takes_ranges => takes_ranges = false,
-                Ok(Done::BadRange) => tries.pause(bad_range(endpoint)).await?,
+                Ok(Done::BadRange) => tries.pause(bad_range(&endpoint.host)).await?,
                 Err(err) => tries.pause(err).await?,
             }
         }
@@ -286,9 +286,9 @@ fn range_header(range: &Range<u64>) -> HeaderMap {
     HeaderMap::from_iter([(RANGE, value)])
 }
 
-fn bad_range(endpoint: &Endpoint) -> ClientError {
+fn bad_range(host: &Host) -> ClientError {
     ClientError::Protocol {
-        registry: endpoint.host.name.clone(),
+        registry: host.name.clone(),
         what: "it answered with a range that was not asked for".to_owned(),
     }
 }
@@ -313,15 +313,15 @@ async fn receive(
     let mut aside = Vec::new();
     for gap in gaps {
         while at < gap.start.min(body.end) {
-            aside.resize(ASIDE_BYTES, 0);
+            aside.resize(READ_BYTES, 0);
             let room = up_to(&mut aside, gap.start.min(body.end) - at);
             at += some_of(answer.read(room).await?, &answer, body.end - at)?;
         }
         while at < gap.end.min(body.end) {
             let room = up_to(sink.room(at).await?, gap.end.min(body.end) - at);
             let count = answer.read(room).await?;
-            sink.took(count);
             at += some_of(count, &answer, body.end - at)?;
+            sink.took(count);
         }
     }
     if at < body.end {
@@ -366,23 +366,24 @@ fn reading(
         (Some(range), StatusCode::PARTIAL_CONTENT) => {
             let came = answer.header("content-range").and_then(ContentRange::parse);
             if came.is_none_or(|came| came.bytes.start != range.start) {
-                return Err(ClientError::Protocol {
-                    registry: answer.host.name.clone(),
-                    what: "it answered with a range that was not asked for".to_owned(),
-                });
+                return Err(bad_range(&answer.host));
             }
             (0, range.end - range.start)
         }
         (Some(range), _) => (range.start, range.end - range.start),
     };
-    let reading =
-        stream::try_unfold((answer, skip, take), |(mut answer, mut skip, mut take)| async move {
+    let room = vec![0; READ_BYTES];
+    let reading = stream::try_unfold(
+        (answer, room, skip, take),
+        |(mut answer, mut room, mut skip, mut take)| async move {
             while take > 0 {
-                let mut chunk = answer.piece().await?;
-                if chunk.is_empty() && take == u64::MAX {
+                let count = answer.read(&mut room).await?;
+                if count == 0 && take == u64::MAX {
                     return Ok(None);
                 }
-                some_of(chunk.len(), &answer, take)?;
+                some_of(count, &answer, take)?;
+                // A piece has no more memory than bytes, however few came: whoever reads may gather them.
+                let mut chunk = Bytes::copy_from_slice(&room[..count]);
                 let drop = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
                 bytes::Buf::advance(&mut chunk, drop);
                 skip -= drop as u64;
@@ -391,11 +392,12 @@ fn reading(
                     take -= chunk.len() as u64;
                 }
                 if !chunk.is_empty() {
-                    return Ok(Some((chunk, (answer, skip, take))));
+                    return Ok(Some((chunk, (answer, room, skip, take))));
                 }
             }
             Ok(None)
-        });
+        },
+    );
     Ok(reading.boxed())
 }
 

@@ -80,7 +80,7 @@ pub enum ClientError {
     Config { what: &'static str, reason: String },
     #[error("cancelled")]
     Cancelled,
-    #[error("a writing thread failed")]
+    #[error("a task failed")]
     Thread(#[source] tokio::task::JoinError),
 }
 

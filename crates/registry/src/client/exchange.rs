@@ -34,8 +34,8 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 const MAX_PROOFS: usize = 3;
 /// What is handed to a connection at once: small enough that a slow line shows that it moves.
 const SEND_BYTES: usize = 64 << 10;
-/// Read at once of what is kept in memory, or given on.
-const READ_BYTES: usize = 64 << 10;
+/// Read at once of what is small.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// A request to make.
 #[derive(Debug)]
@@ -424,16 +424,16 @@ impl Shared {
         what: &str,
         limit: usize,
     ) -> Result<Bytes, ClientError> {
+        let mut room = vec![0; SMALL_BYTES];
         let mut body = BytesMut::new();
         loop {
-            let begin = body.len();
-            body.resize((begin + READ_BYTES).min(limit + 1), 0);
-            let read = response.read(&mut body[begin..]);
+            let most = (limit - body.len()).saturating_add(1).min(SMALL_BYTES);
+            let read = response.read(&mut room[..most]);
             let read = tokio::time::timeout(self.options.stall_timeout, read).await;
             let count = read.map_err(|_| self.stalled(peer, what))?;
             let count = count.map_err(|source| interrupted(peer, what, source))?;
             self.counting.received(count as u64);
-            body.truncate(begin + count);
+            body.extend_from_slice(&room[..count]);
             if count == 0 || body.len() > limit {
                 return Ok(body.freeze());
             }
@@ -517,14 +517,6 @@ impl Answer {
         self.shared.counting.received(count as u64);
         self.shared.rate.take(count as u64).await;
         Ok(count)
-    }
-
-    /// The same as a piece of its own.
-    pub(crate) async fn piece(&mut self) -> Result<Bytes, ClientError> {
-        let mut piece = BytesMut::zeroed(READ_BYTES);
-        let count = self.read(&mut piece).await?;
-        piece.truncate(count);
-        Ok(piece.freeze())
     }
 
     fn broke_off(&self) {
@@ -660,13 +652,14 @@ impl http_body::Body for SizedBody {
         if self.remaining == 0 {
             return Poll::Ready(None);
         }
-        self.rx.poll_recv(cx).map(|piece| match piece {
-            Some(piece) => {
+        match self.rx.poll_recv(cx) {
+            Poll::Ready(Some(piece)) => {
                 self.remaining = self.remaining.saturating_sub(piece.len() as u64);
-                Some(Ok(Frame::data(piece)))
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
-            None => Some(Err(std::io::ErrorKind::BrokenPipe.into())),
-        })
+            // Nobody sends the rest where the answer is there already. An error would be one of the answer's body.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

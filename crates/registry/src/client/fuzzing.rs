@@ -17,7 +17,7 @@ use super::push::held_bytes;
 use super::retry::retry_after;
 use super::substitute::{Purpose, Substitutions};
 use super::tokens::{parse_token, token_url};
-use super::wire::is_loopback;
+use super::wire::{self, is_loopback};
 
 /// `WWW-Authenticate`: what is understood reads back, is no longer than the header, and asks nobody but its realm.
 pub fn challenge(data: &[u8]) {
@@ -100,6 +100,12 @@ fn leads_on(text: &str) {
     }
 }
 
+/// An answer as it comes from the line: its body is the one that hyper would read, and the connection that is kept after
+/// it has lost nothing.
+pub fn body(data: &[u8]) {
+    wire::fuzzing::body(data);
+}
+
 /// docker's `config.json`, containers' `auth.json`, and what credential helpers print.
 pub fn credentials(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -147,6 +153,11 @@ mod tests {
     #[test]
     fn no_answer_of_a_registry_leads_into_the_clear_or_reaches_the_terminal_raw() {
         check("answer", super::answer);
+    }
+
+    #[test]
+    fn a_body_is_what_hyper_would_read() {
+        check("body", super::body);
     }
 
     #[test]

@@ -8,10 +8,16 @@
 //! hyper writes the requests and reads the heads of answers. A body whose length the head says is read past it, from
 //! the connection straight into memory of the caller's choice, which for a blob is the memory that goes to the disk.
 //! All of it happens in the caller's task: no other one is woken for each piece that comes.
+//!
+//! Answers are untrusted. A connection is kept for another request only where nothing but the answer was on it: not
+//! after a byte too many, an early answer, `Connection: close` or an older HTTP. A login for a proxy goes to the proxy
+//! alone. Heads are bounded by hyper, bodies by who reads them, connections by number and age.
 
 mod body;
 mod diagnosis;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -35,6 +41,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Duration, Instant};
 use url::{Position, Url};
 
@@ -49,7 +56,7 @@ pub(crate) use diagnosis::Diagnosis;
 pub use diagnosis::WireError;
 pub(crate) use transport::{Transport, Transports, host_name, is_loopback};
 
-/// How long a connection is kept for the next request.
+/// How long a connection is kept for the next request. Older ones go when another one is put by.
 const IDLE_FOR: Duration = Duration::from_secs(90);
 
 const OUR_NAME: &str = concat!("airlift/", env!("CARGO_PKG_VERSION"));
@@ -130,7 +137,7 @@ impl Wire {
     ) -> Result<Response, WireError> {
         let place = Place {
             is_verified: transport != Transport::Unverified,
-            origin: url[..Position::BeforePath].to_owned(),
+            origin: url.origin().ascii_serialization(),
         };
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -164,7 +171,8 @@ impl Wire {
         } else {
             url[Position::BeforePath..Position::AfterQuery].to_owned()
         };
-        let unusable = |err: http::Error| io::Error::new(io::ErrorKind::InvalidInput, err);
+        let unusable =
+            |err: http::Error| WireError::Io(io::Error::new(io::ErrorKind::InvalidInput, err));
         *request.uri_mut() = target.parse::<Uri>().map_err(|err| unusable(err.into()))?;
         let host = &url[Position::BeforeHost..Position::BeforePath];
         let host = HeaderValue::from_str(host).map_err(|err| unusable(err.into()))?;
@@ -195,8 +203,10 @@ fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
 
 /// Sends a request and waits for the head of its answer.
 async fn converse(stream: Stream, request: Request<Outgoing>) -> Result<Conversation, WireError> {
-    let (mut sender, mut connection) = handshake(TokioIo::new(stream)).await?;
-    let mut answer = pin!(sender.send_request(request));
+    let (mut sender, mut connection) =
+        handshake(TokioIo::new(stream)).await.map_err(WireError::Http)?;
+    // Not counted as work of the task: an answer that is there must be seen before the end of its connection is.
+    let mut answer = pin!(unconstrained(sender.send_request(request)));
     let mut end = None;
     let response = future::poll_fn(|cx| {
         if end.is_none()
@@ -205,12 +215,12 @@ async fn converse(stream: Stream, request: Request<Outgoing>) -> Result<Conversa
             end = Some(ended);
         }
         match (answer.as_mut().poll(cx), &mut end) {
-            (Poll::Ready(answered), _) => Poll::Ready(answered.map_err(WireError::from)),
+            (Poll::Ready(answered), _) => Poll::Ready(answered.map_err(WireError::Http)),
             (Poll::Pending, None) => Poll::Pending,
             (Poll::Pending, Some(ended)) => {
-                let unanswered = || io::Error::from(io::ErrorKind::ConnectionAborted).into();
+                let unanswered = || WireError::Io(io::ErrorKind::ConnectionAborted.into());
                 let ended = std::mem::replace(ended, Ok(()));
-                Poll::Ready(Err(ended.err().map_or_else(unanswered, WireError::from)))
+                Poll::Ready(Err(ended.err().map_or_else(unanswered, WireError::Http)))
             }
         }
     })
@@ -226,7 +236,8 @@ impl Idle {
         let waiting = kept.get_mut(place)?;
         while let Some((mut stream, since)) = waiting.pop() {
             // Whoever says anything now, or ends it, is not waiting for a question.
-            let is_quiet = stream.read(&mut [0]).now_or_never().is_none();
+            let mut byte = [0];
+            let is_quiet = unconstrained(stream.read(&mut byte)).now_or_never().is_none();
             if is_quiet && since.elapsed() < IDLE_FOR {
                 return Some(stream);
             }
@@ -238,8 +249,12 @@ impl Idle {
 impl Home {
     fn keep(self, stream: Stream) {
         let mut kept = self.idle.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Everywhere: nobody may ask there again.
+        kept.retain(|_, waiting| {
+            waiting.retain(|(_, since)| since.elapsed() < IDLE_FOR);
+            !waiting.is_empty()
+        });
         let waiting = kept.entry(self.place).or_default();
-        waiting.retain(|(_, since)| since.elapsed() < IDLE_FOR);
         if waiting.len() < self.idle.max_kept {
             waiting.push((stream, Instant::now()));
         }

@@ -57,7 +57,8 @@ struct FramedBody {
 struct Driver {
     connection: Connection<TokioIo<Stream>, Outgoing>,
     sender: SendRequest<Outgoing>,
-    home: Home,
+    /// None where no other answer can follow.
+    home: Option<Home>,
 }
 
 impl Response {
@@ -65,9 +66,9 @@ impl Response {
     pub(super) fn new(conversation: Conversation, home: Home, has_body: bool) -> Self {
         let Conversation { head, body, connection, sender, is_over } = conversation;
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        let home = (is_kept(&head) && !is_over).then_some(home);
         let body = match length {
             Some(length) if !has_body => {
-                let home = is_kept(&head).then_some(home);
                 Body::Direct(DirectBody::new(length, body, connection, home))
             }
             _ => {
@@ -152,13 +153,13 @@ impl DirectBody {
         }
         let count = if self.begun.is_empty() {
             let line = self.line.as_mut().expect("it is kept until all is read");
-            line.stream.read(&mut room[..most]).await?
+            line.stream.read(&mut room[..most]).await.map_err(WireError::Io)?
         } else {
             take(&mut self.begun, &mut room[..most])
         };
         if count == 0 {
             let text = format!("it was closed {} bytes before the end", self.left);
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
+            return Err(WireError::Io(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
         }
         self.left -= count as u64;
         self.release_if_read();
@@ -182,7 +183,7 @@ impl FramedBody {
                 self.release();
                 return Ok(0);
             };
-            self.piece = frame?.into_data().unwrap_or_default();
+            self.piece = frame.map_err(WireError::Http)?.into_data().unwrap_or_default();
         }
         Ok(take(&mut self.piece, room))
     }
@@ -210,8 +211,8 @@ impl FramedBody {
         let is_over = (&mut driver.connection).now_or_never().is_some();
         if !is_over && driver.sender.is_ready() {
             let parts = driver.connection.into_parts();
-            if parts.read_buf.is_empty() {
-                driver.home.keep(parts.io.into_inner());
+            if let Some(home) = driver.home.filter(|_| parts.read_buf.is_empty()) {
+                home.keep(parts.io.into_inner());
             }
         }
     }

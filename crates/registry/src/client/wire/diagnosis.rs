@@ -10,9 +10,9 @@ pub enum WireError {
     #[error(transparent)]
     Connect(Box<dyn StdError + Send + Sync>),
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http(hyper::Error),
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
 }
 
 impl WireError {

@@ -9,7 +9,7 @@ use std::{io, vec};
 use futures::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
-use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{Method, Request, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
@@ -18,20 +18,24 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use url::Url;
 
 use super::diagnosis::WireError;
 use super::proxy::{Proxies, Proxy, ProxyKind};
 use super::tls::Tls;
-use super::transport::Transport;
-use super::{converse, nothing};
+use super::transport::{Transport, host_name};
+use super::{OUR_NAME, converse, nothing};
 use crate::client::error::ClientError;
 use crate::client::options::ClientOptions;
 
-/// Where the system says which name server to ask.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// A line that is silent for so long is asked whether it is still there: what stands in between may forget it while a
+/// registry works on a blob.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 3;
+
+/// What was sent and is not heard to have arrived for so long has not.
+const UNHEARD: Duration = Duration::from_secs(30);
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -54,11 +58,15 @@ pub(super) struct Dialer {
 impl Dialer {
     pub(super) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         let timeout = options.tuning.connect_timeout;
-        let resolver = Resolver::of_the_system();
+        let resolver = Resolver::default();
         let mut tcp = HttpConnector::new_with_resolver(resolver.clone());
         // It makes the connection; what is spoken on it is ours to say.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(PROBE_EVERY));
+        tcp.set_keepalive_interval(Some(PROBE_EVERY));
+        tcp.set_keepalive_retries(Some(PROBES));
+        tcp.set_tcp_user_timeout(Some(UNHEARD));
         // Shared by the addresses of a name, so that one that is dead leaves time for the next.
         tcp.set_connect_timeout(Some(timeout));
         let (tls, proxies) = (Tls::new(options)?, Proxies::new(&options.proxy)?);
@@ -89,7 +97,7 @@ impl Dialer {
                     Box::new(self.through_socks(proxy, host, port).await?)
                 }
                 ProxyKind::Http | ProxyKind::Https => {
-                    let stream = self.to_proxy(proxy).await?;
+                    let stream = self.to_proxy(transport, proxy).await?;
                     if proxy.forwards(url) {
                         return Ok(stream);
                     }
@@ -97,11 +105,25 @@ impl Dialer {
                 }
             },
         };
-        match (url.scheme(), transport) {
-            ("https", Transport::Unverified) => encrypt(&self.tls.unchecked, host, stream).await,
-            ("https", _) => encrypt(&self.tls.checked, host, stream).await,
-            _ => Ok(stream),
+        if url.scheme() == "https" {
+            Ok(self.encrypt(transport, host, stream).await.map_err(failed)?)
+        } else {
+            Ok(stream)
         }
+    }
+
+    async fn encrypt(
+        &self,
+        transport: Transport,
+        host: &str,
+        stream: Stream,
+    ) -> Result<Stream, AnyError> {
+        let tls = match transport {
+            Transport::Unverified => &self.tls.unchecked,
+            Transport::Tls | Transport::Plain => &self.tls.checked,
+        };
+        let name = ServerName::try_from(host_name(host).to_owned())?;
+        Ok(Box::new(tls.connect(name, stream).await?))
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, WireError> {
@@ -109,12 +131,15 @@ impl Dialer {
         Ok(connected.map_err(failed)?.into_inner())
     }
 
-    async fn to_proxy(&self, proxy: &Proxy) -> Result<Stream, WireError> {
+    async fn to_proxy(&self, transport: Transport, proxy: &Proxy) -> Result<Stream, WireError> {
         let stream: Stream = Box::new(self.tcp(&proxy.host, proxy.port).await?);
-        match proxy.kind {
-            ProxyKind::Https => encrypt(&self.tls.checked, &proxy.host, stream).await,
-            _ => Ok(stream),
+        if proxy.kind != ProxyKind::Https {
+            return Ok(stream);
         }
+        self.encrypt(transport, &proxy.host, stream).await.map_err(|err| {
+            // Told in words: what is wrong with a proxy's certificate is not wrong with the registry's.
+            failed(io::Error::other(format!("the proxy {}: {err}", proxy.host)))
+        })
     }
 
     async fn through_socks(
@@ -145,15 +170,10 @@ fn address(host: &str, port: u16) -> Result<Uri, WireError> {
     format!("http://{host}:{port}").parse().map_err(failed)
 }
 
-async fn encrypt(tls: &TlsConnector, host: &str, stream: Stream) -> Result<Stream, WireError> {
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(failed)?;
-    Ok(Box::new(tls.connect(name, stream).await.map_err(failed)?))
-}
-
 /// Asks a proxy for a way through to `authority`.
 async fn tunnel(stream: Stream, proxy: &Proxy, authority: &str) -> Result<Stream, WireError> {
     let mut request = Request::builder().method(Method::CONNECT).uri(authority);
-    request = request.header(HOST, authority);
+    request = request.header(HOST, authority).header(USER_AGENT, OUR_NAME);
     if let Some(authorization) = proxy.authorization() {
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
@@ -173,40 +193,27 @@ async fn tunnel(stream: Stream, proxy: &Proxy, authority: &str) -> Result<Stream
 }
 
 /// Who knows the addresses of names. Cheap to clone.
-#[derive(Clone)]
-enum Resolver {
-    /// The system's own, in a thread.
-    System(GaiResolver),
-    /// Works in a static binary, where the system's wants its libraries. Made at the first question: it needs the
-    /// runtime.
-    Hickory(Arc<OnceCell<TokioResolver>>),
-}
+///
+/// hickory works in a static binary, where the system's own way wants its libraries. It is made at the first question,
+/// since it needs the runtime; where it does not understand `resolv.conf`, or that names no server, the system is asked.
+#[derive(Clone, Default)]
+struct Resolver(Arc<OnceCell<Option<TokioResolver>>>);
 
 impl Resolver {
-    fn of_the_system() -> Self {
-        // Without a name server to ask, hickory would ask a public one, and tell it the names of hosts behind the gap.
-        if names_a_server(&fs_err::read_to_string(RESOLV_CONF).unwrap_or_default()) {
-            Self::Hickory(Arc::default())
-        } else {
-            Self::System(GaiResolver::new())
-        }
-    }
-
     async fn addresses(self, name: Name) -> Result<vec::IntoIter<SocketAddr>, AnyError> {
-        let addresses: Vec<SocketAddr> = match self {
-            Self::System(mut system) => system.call(name).await?.collect(),
-            Self::Hickory(hickory) => {
-                let hickory = hickory.get_or_try_init(|| async { hickory_resolver() }).await?;
-                let found = hickory.lookup_ip(name.as_str()).await?;
-                found.iter().map(|address| SocketAddr::new(address, 0)).collect()
-            }
+        let hickory = self.0.get_or_init(|| async { hickory_resolver().ok() }).await;
+        let addresses: Vec<SocketAddr> = if let Some(hickory) = hickory {
+            let found = hickory.lookup_ip(name.as_str()).await?;
+            found.iter().map(|address| SocketAddr::new(address, 0)).collect()
+        } else {
+            GaiResolver::new().call(name).await?.collect()
         };
         Ok(addresses.into_iter())
     }
 
     /// An address of a host, as an address has it: for a proxy that is told no names.
     async fn numeric(&self, host: &str) -> Result<String, WireError> {
-        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        if host_name(host).parse::<IpAddr>().is_ok() {
             return Ok(host.to_owned());
         }
         let name = host.parse().map_err(failed)?;
@@ -238,22 +245,4 @@ fn hickory_resolver() -> Result<TokioResolver, AnyError> {
     // Both kinds: whichever connects first is taken.
     builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
     Ok(builder.build()?)
-}
-
-/// Whether a `resolv.conf` says whom to ask.
-fn names_a_server(text: &str) -> bool {
-    text.lines().any(|line| line.split_whitespace().next() == Some("nameserver"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_without_a_name_server_is_known_as_such() {
-        assert!(names_a_server("search example.com\nnameserver 10.0.0.1\n"));
-        for text in ["", "# nameserver 10.0.0.1\n", "search example.com\n", "nameservers\n"] {
-            assert!(!names_a_server(text), "{text}");
-        }
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use airlift_spec::Secret;
+use http::{HeaderName, StatusCode};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::client::auth::basic_header;
 
 const URL: &str = "http://registry.test:5000/v2/a/blobs/b?c=d";
 const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast";
@@ -102,6 +104,45 @@ async fn a_request_says_what_it_is_about() {
     }
 }
 
+/// What is sent for `url` by a client with a proxy for everything.
+fn sent_for(url: &str, given: &[(HeaderName, &'static str)]) -> Request<Outgoing> {
+    let mut options = ClientOptions::default();
+    let proxy = Some(Secret::new("http://jane:hunter2@proxy.test".to_owned()));
+    (options.proxy.http, options.proxy.https) = (proxy.clone(), proxy);
+    let mut request = Request::new(nothing());
+    for (name, value) in given {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let url = Url::parse(url).unwrap();
+    Wire::new(&options).unwrap().complete(&mut request, &url).unwrap();
+    request
+}
+
+#[test]
+fn a_proxy_is_sent_the_whole_address_and_its_login_and_nobody_else_is() {
+    let login = basic_header("jane", &Secret::new("hunter2".to_owned()));
+    let request = sent_for("http://registry.test/v2/?a=b#c", &[]);
+    assert_eq!(request.uri(), "http://registry.test/v2/?a=b");
+    assert_eq!(request.headers().get(PROXY_AUTHORIZATION), Some(&login));
+    for url in ["https://registry.test/v2/?a=b#c", "http://127.0.0.1/v2/?a=b"] {
+        let request = sent_for(url, &[]);
+        assert_eq!(request.uri(), "/v2/?a=b");
+        assert_eq!(request.headers().get(PROXY_AUTHORIZATION), None, "{url}");
+    }
+}
+
+#[test]
+fn a_login_in_an_address_goes_into_a_header_where_there_is_no_other() {
+    let login = basic_header("u", &Secret::new("a:b".to_owned()));
+    let url = "http://u:a%3Ab@registry.test:81/v2/";
+    let request = sent_for(url, &[]);
+    assert_eq!(request.uri(), "http://registry.test:81/v2/");
+    assert_eq!(request.headers()[HOST], "registry.test:81");
+    assert_eq!(request.headers()[AUTHORIZATION], login);
+    let request = sent_for(url, &[(AUTHORIZATION, "Bearer t")]);
+    assert_eq!(request.headers()[AUTHORIZATION], "Bearer t");
+}
+
 #[tokio::test]
 async fn a_connection_is_kept_where_nothing_but_the_body_was_on_it() {
     const CHUNKS: &[u8] =
@@ -109,6 +150,7 @@ async fn a_connection_is_kept_where_nothing_but_the_body_was_on_it() {
     const CLOSING: &[u8] =
         b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 4\r\n\r\nlast";
     const OLD: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nlast";
+    const OTHER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
     const EMPTY: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nlast";
     let is = async |answer: &[&[u8]], hangs_up, body: &str, kept| {
@@ -127,6 +169,7 @@ async fn a_connection_is_kept_where_nothing_but_the_body_was_on_it() {
     is(&[CLOSING], false, "last", 0).await;
     is(&[OLD], false, "last", 0).await;
     is(&[ENDLESS], true, "last", 0).await;
+    is(&[OTHER], false, "", 0).await;
     // Kept, the rest would be taken for the answer to the next question.
     is(&[&[LAST, LAST].concat()], false, "last", 0).await;
 }
@@ -172,26 +215,31 @@ async fn an_answer_nobody_reads_keeps_its_connection_if_it_came_whole() {
 }
 
 #[tokio::test]
-async fn an_answer_before_all_is_sent_ends_the_connection() {
-    const NO: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+async fn an_answer_before_all_is_sent_ends_the_connection_and_is_read() {
     let (wire, mut far) = with_connections(1);
     let (tx, rx) = mpsc::channel(1);
     tx.send(Bytes::from_static(b"half")).await.unwrap();
     let asked = async {
         let body = Outgoing::Right(SizedBody::new(rx, 8));
         let mut response = send(&wire, Method::PUT, body).await.unwrap();
+        // Whoever made the body sees the answer, and stops.
+        drop(tx);
         (response.status(), all(&mut response, 100).await.unwrap())
     };
-    let (_far, found) = tokio::join!(hear(far.remove(0), &[NO], false), asked);
+    let no = [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n" as &[u8], b"no"];
+    let (_far, found) = tokio::join!(hear(far.remove(0), &no, false), asked);
     assert_eq!(found, (StatusCode::FORBIDDEN, b"no".to_vec()));
     assert_eq!(kept(&wire), 0, "the other half of the body may still be expected on it");
-    drop(tx);
 }
 
 #[tokio::test]
 async fn an_answer_after_all_is_sent_keeps_the_connection() {
     const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
-    for (answer, is_read) in [(LAST, true), (CREATED, true), (CREATED, false)] {
+    const OLD: &[u8] =
+        b"HTTP/1.0 201 Created\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
+    for (answer, is_read, kept_then) in
+        [(LAST, true, 1), (CREATED, true, 1), (CREATED, false, 1), (OLD, true, 0)]
+    {
         let (wire, mut far) = with_connections(1);
         let server = async {
             head(&mut far[0]).await;
@@ -206,7 +254,7 @@ async fn an_answer_after_all_is_sent_keeps_the_connection() {
             }
         };
         tokio::join!(server, asked);
-        assert_eq!(kept(&wire), 1, "{answer:?}");
+        assert_eq!(kept(&wire), kept_then, "{answer:?}");
     }
 }
 
@@ -226,6 +274,12 @@ async fn what_was_closed_or_lay_too_long_is_not_used() {
     let (wire, _far) = with_connections(1);
     tokio::time::advance(IDLE_FOR + Duration::from_secs(1)).await;
     assert!(wire.idle.take(&home(&wire).place).is_none());
+
+    let (wire, _far) = with_connections(1);
+    tokio::time::advance(IDLE_FOR + Duration::from_secs(1)).await;
+    let elsewhere = Place { is_verified: true, origin: "https://cdn.test".to_owned() };
+    Home { idle: Arc::clone(&wire.idle), place: elsewhere }.keep(Box::new(tokio::io::empty()));
+    assert_eq!(kept(&wire), 1, "the old one went, though nobody asks there again");
 }
 
 #[tokio::test]

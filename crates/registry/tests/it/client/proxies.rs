@@ -82,6 +82,29 @@ async fn tls_goes_through_a_tunnel() {
 }
 
 #[tokio::test]
+async fn tls_goes_through_socks() {
+    let registry = FakeRegistry::with(tls());
+    registry.put("team/app", "v1", &samples::image(1, &[10_000]));
+    let tunnel = Tunnel::to(registry.address(), Manner::Socks5).unwrap();
+    let mut options = lenient();
+    options.proxy.https = Some(Secret::new(format!("socks5h://{}", tunnel.host())));
+    let client = Client::new(options).unwrap();
+    assert!(client.describe(&far(), "v1", &Ctx::default()).await.unwrap().is_some());
+    assert_eq!(tunnel.asked(), ["registry.test:443"]);
+}
+
+#[tokio::test]
+async fn a_proxy_with_a_wrong_certificate_is_not_taken_for_the_registry() {
+    let proxy = FakeRegistry::with(tls());
+    let mut options = plain();
+    options.proxy.http = Some(Secret::new(proxy.url()));
+    let client = Client::new(options).unwrap();
+    let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
+    assert!(matches!(err, ClientError::Unreachable { .. }), "{err:?}");
+    assert!(chain(&err).contains("the proxy 127.0.0.1: "), "{}", chain(&err));
+}
+
+#[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
     let registry = FakeRegistry::with(tls());
     let tunnel = Tunnel::to(registry.address(), Manner::Refusing).unwrap();
