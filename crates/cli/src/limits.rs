@@ -10,14 +10,17 @@ const RESERVED: u64 = 64;
 /// A connection is one, and what it reads from or writes to is another.
 const PER_CONNECTION: u64 = 2;
 
-/// Raises the limit as far as this user may, and says how many of `wanted` connections fit below it. More than fit
-/// would be accepted only to find that nothing can be opened for them; so they wait in the kernel's queue.
-pub(crate) fn connections(wanted: NonZeroUsize) -> NonZeroUsize {
+/// Raises the limit as far as this user may: many registries, and what each of their blobs is written to, are many files.
+pub(crate) fn raise() {
     let limit = getrlimit(Resource::Nofile);
     // That it may not be raised is no error: then the limit is what it was.
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let files = if raised.is_ok() { limit.maximum } else { limit.current };
-    files.map_or(wanted, |files| wanted.min(fitting(files)))
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// How many of `wanted` connections fit below the limit. More than fit would be accepted only to find that nothing can be
+/// opened for them; so they wait in the kernel's queue.
+pub(crate) fn connections(wanted: NonZeroUsize) -> NonZeroUsize {
+    getrlimit(Resource::Nofile).current.map_or(wanted, |files| wanted.min(fitting(files)))
 }
 
 fn fitting(files: u64) -> NonZeroUsize {

@@ -18,6 +18,7 @@ use crate::args::{Cli, Global, Output};
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::failure::FailureDocument;
+use crate::limits;
 use crate::verbs::Verb;
 
 /// How long work that was told to stop may keep the process alive.
@@ -51,6 +52,7 @@ fn is_for_peer() -> bool {
 }
 
 fn run_verb(verb: Verb, global: Global, environment: Environment) -> u8 {
+    limits::raise();
     let app = App::new(global, environment);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.worker_threads(line_threads(&verb)).enable_all().build() {

@@ -51,6 +51,12 @@ pub enum ClientError {
     Certificate { registry: String, reason: String },
     #[error("{registry} speaks plain HTTP where TLS was expected")]
     PlainHttp { registry: String },
+    #[error("{registry} answers with what is no HTTP, TLS perhaps")]
+    NotHttp { registry: String },
+    #[error("{registry} refused the TLS connection: {reason}")]
+    TlsRefused { registry: String, reason: String },
+    #[error("failed to reach {registry}: the proxy {proxy} refused: {reason}")]
+    ProxyRefused { registry: String, proxy: String, reason: String },
     #[error("{registry} is blocked by registries.conf (prefix `{prefix}`)")]
     Blocked { registry: String, prefix: String },
     #[error("{registry} sends its clients {problem}")]
@@ -90,11 +96,14 @@ impl Explain for ClientError {
             Self::Denied { .. }
             | Self::UnknownAuthority { .. }
             | Self::Certificate { .. }
+            | Self::TlsRefused { .. }
+            | Self::ProxyRefused { .. }
             | Self::Helper { .. } => Class::Access,
             Self::Unreachable { .. }
             | Self::Interrupted { .. }
             | Self::CutShort { .. }
             | Self::Stalled { .. }
+            | Self::NotHttp { .. }
             | Self::Redirect { .. }
             | Self::Protocol { .. } => Class::Network,
             Self::Refused { status, .. } if is_passing(*status) => Class::Network,
@@ -124,6 +133,14 @@ impl Explain for ClientError {
             Self::UnknownAuthority { .. } => {
                 Some("name the authority's certificate with `--ca FILE`".to_owned())
             }
+            Self::TlsRefused { .. } => Some(
+                "if it wants a certificate of its clients, name one with `--client-cert FILE`"
+                    .to_owned(),
+            ),
+            Self::ProxyRefused { .. } => Some(
+                "give its user and password in `HTTP_PROXY` or `HTTPS_PROXY`: `http://USER:PASSWORD@HOST:PORT`"
+                    .to_owned(),
+            ),
             Self::PlainHttp { registry } => {
                 Some(format!("if that is intended, allow it with `--plain-http {registry}`"))
             }
@@ -157,9 +174,12 @@ impl ClientError {
         self.class().is_worth_a_retry() && !matches!(self, Self::Redirect { .. })
     }
 
-    /// Whether no connection came about.
+    /// Whether no connection came about, or nothing on it.
     pub(crate) fn is_out_of_reach(&self) -> bool {
-        matches!(self, Self::Unreachable { source: WireError::Connect(_), .. })
+        matches!(
+            self,
+            Self::Unreachable { source: WireError::Connect(_), .. } | Self::Stalled { .. }
+        )
     }
 
     /// How long the registry asked us to wait.

@@ -252,8 +252,10 @@ impl Shared {
             let proof = proof.filter(|_| host.is_at(&url));
             let response = match self.once(host, transport, ask, url.clone(), proof).await {
                 // Said by the registry itself, not by where it sent us.
-                Err(ClientError::PlainHttp { .. })
-                    if followed == 0 && host.transports.try_other(transport) =>
+                Err(err)
+                    if followed == 0
+                        && is_other_protocol(&err, transport)
+                        && host.transports.try_other(transport) =>
                 {
                     transport = host.transports.current();
                     url = host.url(transport, &ask.to)?;
@@ -411,7 +413,7 @@ impl Shared {
         let body = self.read_small(&mut response, peer, "an answer", MAX_ERROR_BYTES).await?;
         let text = String::from_utf8_lossy(&body).to_ascii_lowercase();
         if text.contains("http request to an https server") || text.contains("sent to https port") {
-            return Err(ClientError::PlainHttp { registry: peer.name.clone() });
+            return Err(ClientError::NotHttp { registry: peer.name.clone() });
         }
         Ok(response.with_body(body))
     }
@@ -562,9 +564,9 @@ fn interrupted(peer: &Peer, what: &str, source: WireError) -> ClientError {
 pub(crate) fn failed_to_reach(peer: &Peer, err: WireError) -> ClientError {
     let registry = peer.name.clone();
     match err.diagnose() {
-        Diagnosis::OtherProtocol if peer.is_registry => ClientError::PlainHttp { registry },
+        Diagnosis::NotTls if peer.is_registry => ClientError::PlainHttp { registry },
         // `--plain-http` is about registries, not about where they lead.
-        Diagnosis::OtherProtocol => ClientError::Protocol {
+        Diagnosis::NotTls => ClientError::Protocol {
             registry,
             what: "it speaks plain HTTP where TLS was expected".to_owned(),
         },
@@ -572,9 +574,25 @@ pub(crate) fn failed_to_reach(peer: &Peer, err: WireError) -> ClientError {
             registry,
             what: format!("its answer is no HTTP ({})", err.root()),
         },
+        Diagnosis::NotHttp => ClientError::NotHttp { registry },
+        Diagnosis::TlsRefused(reason) => ClientError::TlsRefused { registry, reason },
         Diagnosis::UnknownAuthority => ClientError::UnknownAuthority { registry },
         Diagnosis::Certificate(reason) => ClientError::Certificate { registry, reason },
-        Diagnosis::Line => ClientError::Unreachable { registry, source: err },
+        Diagnosis::Line => match err {
+            WireError::ProxyRefused { proxy, reason } => {
+                ClientError::ProxyRefused { registry, proxy, reason }
+            }
+            source => ClientError::Unreachable { registry, source },
+        },
+    }
+}
+
+/// Whether the other side speaks what we do not, over `transport`, and might be spoken to otherwise.
+fn is_other_protocol(err: &ClientError, transport: Transport) -> bool {
+    match err {
+        ClientError::PlainHttp { .. } => true,
+        ClientError::NotHttp { .. } => transport == Transport::Plain,
+        _ => false,
     }
 }
 

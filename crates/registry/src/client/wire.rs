@@ -34,7 +34,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, response};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, response};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -49,7 +49,7 @@ use super::error::ClientError;
 use super::exchange::SizedBody;
 use super::options::ClientOptions;
 use dial::{Dialer, Stream};
-use proxy::Login;
+use proxy::{Login, Proxy};
 
 pub(crate) use body::Response;
 pub(crate) use diagnosis::Diagnosis;
@@ -78,7 +78,7 @@ pub(crate) struct Wire {
 /// Connections that wait for the next request.
 struct Idle {
     kept: Mutex<HashMap<Place, Vec<(Stream, Instant)>>>,
-    /// At one place.
+    /// At all places together: each is a file of ours, and many hosts lead to others.
     max_kept: usize,
 }
 
@@ -124,7 +124,13 @@ impl Wire {
         headers: HeaderMap,
         body: Outgoing,
     ) -> BoxFuture<'a, Result<Response, WireError>> {
-        Box::pin(self.ask(transport, method, url, headers, body))
+        Box::pin(async move {
+            let answer = self.ask(transport, method, url, headers, body).await?;
+            match self.refusing(url, answer.status()) {
+                Some(proxy) => Err(proxy.refused(&answer.status().to_string())),
+                None => Ok(answer),
+            }
+        })
     }
 
     async fn ask(
@@ -159,6 +165,11 @@ impl Wire {
         Ok(Response::new(converse(stream, request).await?, home(), has_body))
     }
 
+    /// The proxy that refused to pass on a request for `url`, if that is what `status` says.
+    fn refusing(&self, url: &Url, status: StatusCode) -> Option<&Proxy> {
+        self.dialer.forwarder(url).filter(|_| status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+    }
+
     /// What every request has, and whoever is asked for it.
     fn complete(&self, request: &mut Request<Outgoing>, url: &Url) -> Result<(), WireError> {
         let forwarder = self.dialer.forwarder(url);
@@ -183,7 +194,7 @@ impl Wire {
         if let Some(login) = Login::of(url).filter(|_| !headers.contains_key(AUTHORIZATION)) {
             headers.insert(AUTHORIZATION, login.basic_header());
         }
-        if let Some(authorization) = forwarder.and_then(proxy::Proxy::authorization) {
+        if let Some(authorization) = forwarder.and_then(Proxy::authorization) {
             headers.insert(PROXY_AUTHORIZATION, authorization);
         }
         Ok(())
@@ -254,9 +265,11 @@ impl Home {
             waiting.retain(|(_, since)| since.elapsed() < IDLE_FOR);
             !waiting.is_empty()
         });
-        let waiting = kept.entry(self.place).or_default();
-        if waiting.len() < self.idle.max_kept {
-            waiting.push((stream, Instant::now()));
+        if kept.values().map(Vec::len).sum::<usize>() >= self.idle.max_kept
+            && let Some(oldest) = kept.values_mut().min_by_key(|waiting| waiting[0].1)
+        {
+            oldest.remove(0);
         }
+        kept.entry(self.place).or_default().push((stream, Instant::now()));
     }
 }

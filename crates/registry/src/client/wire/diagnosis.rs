@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use rustls::AlertDescription;
+
 /// Why a request got no answer, or its answer no end.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -13,6 +15,9 @@ pub enum WireError {
     Http(hyper::Error),
     #[error(transparent)]
     Io(io::Error),
+    /// Tried again with the same login, it would say the same, and lock the account at the worst.
+    #[error("the proxy {proxy} refused: {reason}")]
+    ProxyRefused { proxy: String, reason: String },
 }
 
 impl WireError {
@@ -22,6 +27,7 @@ impl WireError {
             Self::Connect(err) => err.as_ref(),
             Self::Http(err) => err,
             Self::Io(err) => err,
+            Self::ProxyRefused { .. } => self,
         }
     }
 
@@ -44,7 +50,10 @@ impl WireError {
         if let Some(err) = find::<Error>(self.inner()) {
             return match err {
                 Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
-                    Diagnosis::OtherProtocol
+                    Diagnosis::NotTls
+                }
+                Error::AlertReceived(alert) if is_final(*alert) => {
+                    Diagnosis::TlsRefused(err.to_string())
                 }
                 Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
                     Diagnosis::UnknownAuthority
@@ -57,7 +66,7 @@ impl WireError {
             // A TLS server answers a request in the clear with an alert, where the version should stand. Only hyper's
             // words tell that from an answer that begins well.
             Some(err) if err.is_parse() && err.to_string().contains("HTTP version") => {
-                Diagnosis::OtherProtocol
+                Diagnosis::NotHttp
             }
             Some(err) if err.is_parse() => Diagnosis::BadHttp,
             _ => Diagnosis::Line,
@@ -68,14 +77,39 @@ impl WireError {
 /// What a failed connection says about the way it was tried.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Diagnosis {
-    /// The other side speaks plain HTTP where we spoke TLS, or the other way round.
-    OtherProtocol,
+    /// We spoke TLS, and the other side something else: plain HTTP, mostly.
+    NotTls,
+    /// We spoke HTTP, and the other side something else: TLS, mostly.
+    NotHttp,
+    /// It wants another TLS of us, or a certificate.
+    TlsRefused(String),
     UnknownAuthority,
     Certificate(String),
     /// It answers by HTTP, and not by its rules: a length that is none, a header that is none.
     BadHttp,
     /// Trouble on the line.
     Line,
+}
+
+/// Whether the same handshake would end in the same alert.
+fn is_final(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::HandshakeFailure
+            | Alert::InsufficientSecurity
+            | Alert::NoCertificate
+            | Alert::ProtocolVersion
+            | Alert::UnknownCA
+            | Alert::UnrecognisedName
+            | Alert::UnsupportedCertificate
+    )
 }
 
 /// The first error of type `E` in the chain, looking into I/O errors too.

@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, vec};
 
+use airlift_spec::error::chain;
 use futures::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::SocksV5;
@@ -33,6 +34,9 @@ use crate::client::options::ClientOptions;
 /// registry works on a blob.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
+
+/// How long name servers may take for a name; less than a connection may, so that it is said of them.
+const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was sent and is not heard to have arrived for so long has not.
 const UNHEARD: Duration = Duration::from_secs(30);
@@ -132,14 +136,13 @@ impl Dialer {
     }
 
     async fn to_proxy(&self, transport: Transport, proxy: &Proxy) -> Result<Stream, WireError> {
-        let stream: Stream = Box::new(self.tcp(&proxy.host, proxy.port).await?);
+        let connected = self.tcp(&proxy.host, proxy.port).await;
+        let stream = Box::new(connected.map_err(|err| proxy_failed(proxy, err))?);
         if proxy.kind != ProxyKind::Https {
             return Ok(stream);
         }
-        self.encrypt(transport, &proxy.host, stream).await.map_err(|err| {
-            // Told in words: what is wrong with a proxy's certificate is not wrong with the registry's.
-            failed(io::Error::other(format!("the proxy {}: {err}", proxy.host)))
-        })
+        let encrypted = self.encrypt(transport, &proxy.host, stream).await;
+        encrypted.map_err(|err| proxy_failed(proxy, err))
     }
 
     async fn through_socks(
@@ -157,12 +160,27 @@ impl Dialer {
         } else {
             host.to_owned()
         };
-        Ok(socks.call(address(&target, port)?).await.map_err(failed)?.into_inner())
+        let led = socks.call(address(&target, port)?).await.map_err(|err| {
+            // Of a kind that cannot be named from here: its words tell a login that is refused from all else.
+            let words = err.to_string();
+            if words.contains("credentials not accepted") {
+                proxy.refused(&words)
+            } else {
+                proxy_failed(proxy, err)
+            }
+        });
+        Ok(led?.into_inner())
     }
 }
 
 fn failed(err: impl Into<AnyError>) -> WireError {
     WireError::Connect(err.into())
+}
+
+/// A failure to get on with a proxy, in words: what is wrong with its certificate is not wrong with the registry's.
+fn proxy_failed(proxy: &Proxy, err: impl Into<AnyError>) -> WireError {
+    let reason = chain(&*err.into());
+    failed(io::Error::other(format!("the proxy {}: {reason}", proxy.name())))
 }
 
 /// As the connectors of hyper want it: they look at host and port.
@@ -178,16 +196,22 @@ async fn tunnel(stream: Stream, proxy: &Proxy, authority: &str) -> Result<Stream
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request.body(nothing()).map_err(failed)?;
-    let conversation = converse(stream, request).await.map_err(failed)?;
+    let answered = converse(stream, request).await;
+    let conversation = answered.map_err(|err| proxy_failed(proxy, err))?;
     let status = conversation.head.status;
+    // Some say 401 of a login that is theirs.
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+        return Err(proxy.refused(&status.to_string()));
+    }
     if !status.is_success() {
-        let text = format!("the proxy {} answered {status}", proxy.host);
-        return Err(failed(io::Error::other(text)));
+        return Err(proxy_failed(
+            proxy,
+            format!("it answered {status} when asked for a way through"),
+        ));
     }
     let parts = conversation.connection.into_parts();
     if !parts.read_buf.is_empty() {
-        let text = format!("the proxy {} spoke before it was its turn", proxy.host);
-        return Err(failed(io::Error::other(text)));
+        return Err(proxy_failed(proxy, "it spoke before it was its turn"));
     }
     Ok(parts.io.into_inner())
 }
@@ -203,7 +227,16 @@ impl Resolver {
     async fn addresses(self, name: Name) -> Result<vec::IntoIter<SocketAddr>, AnyError> {
         let hickory = self.0.get_or_init(|| async { hickory_resolver().ok() }).await;
         let addresses: Vec<SocketAddr> = if let Some(hickory) = hickory {
-            let found = hickory.lookup_ip(name.as_str()).await?;
+            let found = tokio::time::timeout(NAME_TIMEOUT, hickory.lookup_ip(name.as_str())).await;
+            let unanswered = |_| format!("no name server answered within {NAME_TIMEOUT:?}");
+            let found = found.map_err(unanswered)?.map_err(|err| {
+                let is_unknown = err.is_nx_domain() || err.is_no_records_found();
+                if is_unknown {
+                    format!("no address is known of {name}").into()
+                } else {
+                    AnyError::from(err)
+                }
+            })?;
             found.iter().map(|address| SocketAddr::new(address, 0)).collect()
         } else {
             GaiResolver::new().call(name).await?.collect()

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::diagnosis::WireError;
 use super::transport::is_loopback;
 use crate::client::auth::basic_header;
 use crate::client::error::ClientError;
@@ -91,6 +92,16 @@ impl Proxy {
     /// Whether it is sent requests that it passes on, rather than asked for a way through.
     pub(super) fn forwards(&self, url: &Url) -> bool {
         url.scheme() == "http" && matches!(self.kind, ProxyKind::Http | ProxyKind::Https)
+    }
+
+    /// `HOST:PORT`, for messages.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// It wants another login, or one.
+    pub(super) fn refused(&self, reason: &str) -> WireError {
+        WireError::ProxyRefused { proxy: self.name(), reason: reason.to_owned() }
     }
 
     /// What it asks to be shown with a request.

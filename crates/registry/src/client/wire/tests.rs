@@ -306,4 +306,11 @@ async fn no_more_connections_are_kept_than_may_be_used_at_once() {
     let max = ClientOptions::default().max_in_flight.get();
     let (wire, _far) = with_connections(max + 3);
     assert_eq!(kept(&wire), max);
+    let elsewhere = Place { is_verified: true, origin: "https://cdn.test".to_owned() };
+    for _ in 0..2 {
+        let home = Home { idle: Arc::clone(&wire.idle), place: elsewhere.clone() };
+        home.keep(Box::new(tokio::io::duplex(1).0));
+    }
+    assert_eq!(kept(&wire), max, "wherever they lead");
+    assert_eq!(wire.idle.kept.lock().unwrap()[&elsewhere].len(), 2);
 }

@@ -243,15 +243,29 @@ async fn a_client_certificate_is_shown_to_who_asks_for_one() {
     let (repository, blob, bytes) = with_blob(&registry, 100_000);
     let certificates = registry.certificates();
     let ca_pem = vec![certificates.ca_pem.clone().into_bytes()];
-    let without = ClientOptions { ca_pem, attempts: 1.try_into().unwrap(), ..options() };
+    let without = ClientOptions { ca_pem, ..options() };
     let identity =
         format!("{}{}", certificates.client.certificate_pem, certificates.client.key_pem);
     let identity = Some(Secret::new(identity.into_bytes()));
     let with = ClientOptions { client_identity_pem: identity, ..without.clone() };
 
     let refused = Client::new(without).unwrap();
-    assert!(refused.manifest(&repository, "v1", &Ctx::default()).await.is_err());
+    let err = refused.manifest(&repository, "v1", &Ctx::default()).await.unwrap_err();
+    assert_eq!((err.class(), refused.counters().retries), (Class::Access, 0), "{err}");
+    assert!(err.help().unwrap().contains("--client-cert"));
     assert_eq!(fetch(&Client::new(with).unwrap(), &repository, &blob).await, bytes);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_where_plain_http_was_asked_for_is_called_that() {
+    let registry = FakeRegistry::with(FakeOptions { tls: Tls::On, ..FakeOptions::default() });
+    let (repository, ..) = with_blob(&registry, 100);
+    let plain_http = BTreeSet::from([registry.host()]);
+    let plain =
+        Client::new(ClientOptions { plain_http, attempts: 1.try_into().unwrap(), ..options() });
+    let err = plain.unwrap().manifest(&repository, "v1", &Ctx::default()).await.unwrap_err();
+    assert_eq!((err.class(), err.help()), (Class::Network, None), "{err}");
+    assert!(err.to_string().contains("no HTTP, TLS perhaps"), "{err}");
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Through proxies of every kind: what each is asked for, with which login, and what it says when it refuses.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
 
 use airlift_registry::client::{Client, ClientError, ClientOptions, Repository};
 use airlift_spec::error::chain;
-use airlift_spec::{Ctx, Secret};
-use airlift_testkit::FakeRegistry;
+use airlift_spec::{Class, Ctx, Explain as _, Secret};
 use airlift_testkit::registry::{FakeOptions, Tls};
 use airlift_testkit::samples;
 use airlift_testkit::tunnel::{Manner, Tunnel};
+use airlift_testkit::{FakeRegistry, Fault, On};
 
 use super::{fetch, options, with_blob};
 
@@ -32,6 +33,11 @@ fn lenient() -> ClientOptions {
 
 fn tls() -> FakeOptions {
     FakeOptions { tls: Tls::On, ..FakeOptions::default() }
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
@@ -101,20 +107,43 @@ async fn a_proxy_with_a_wrong_certificate_is_not_taken_for_the_registry() {
     let client = Client::new(options).unwrap();
     let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
     assert!(matches!(err, ClientError::Unreachable { .. }), "{err:?}");
-    assert!(chain(&err).contains("the proxy 127.0.0.1: "), "{}", chain(&err));
+    let words = format!("the proxy {}: ", proxy.host());
+    assert!(chain(&err).contains(&words), "{}", chain(&err));
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
+async fn a_proxy_that_is_not_there_is_named() {
+    for kind in ["http", "https", "socks5h"] {
+        let mut options = plain();
+        let free = nobody();
+        options.proxy.http = Some(Secret::new(format!("{kind}://{free}")));
+        let client = Client::new(options).unwrap();
+        let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
+        let words = format!("the proxy {free}: ");
+        assert!(chain(&err).contains(&words), "{}", chain(&err));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_asked_once_and_named_and_its_password_is_not() {
     let registry = FakeRegistry::with(tls());
     let tunnel = Tunnel::to(registry.address(), Manner::Refusing).unwrap();
-    let mut options = lenient();
-    options.proxy.https = Some(Secret::new(format!("http://jane:hunter2@{}", tunnel.host())));
-    let client = Client::new(options).unwrap();
-    let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
-    let said = chain(&err);
-    assert!(said.contains("the proxy 127.0.0.1 answered 407"), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
+    let mut connect = ClientOptions { attempts: 3.try_into().unwrap(), ..lenient() };
+    connect.proxy.https = Some(Secret::new(format!("http://jane:hunter2@{}", tunnel.host())));
+    let passing = FakeRegistry::start();
+    passing.fail_always(On::manifests(), Fault::Status(407, Vec::new()));
+    let mut forward = ClientOptions { attempts: 3.try_into().unwrap(), ..plain() };
+    forward.proxy.http = Some(Secret::new(format!("http://jane:hunter2@{}", passing.host())));
+    for (options, proxy) in [(connect, tunnel.host()), (forward, passing.host())] {
+        let client = Client::new(options).unwrap();
+        let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
+        let said = chain(&err);
+        assert_eq!(err.class(), Class::Access, "{said}");
+        assert!(said.contains(&format!("the proxy {proxy} refused: 407")), "{said}");
+        assert!(err.help().unwrap().contains("HTTPS_PROXY"));
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert_eq!((tunnel.asked().len(), passing.requests().len()), (1, 1));
     assert!(registry.requests().is_empty());
 }
 

@@ -1,9 +1,10 @@
 //! Lines that end anywhere, registries that say "not now" to everything, and lengths that are not true.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
-use airlift_registry::client::{Client, ClientError, Repository};
+use airlift_registry::client::{Client, ClientError, ClientOptions, Repository};
 use airlift_spec::{Class, Ctx, Descriptor, Explain as _};
 use airlift_testkit::proxy::Line;
 use airlift_testkit::registry::{Auth, Bearer, FakeOptions};
@@ -283,13 +284,16 @@ async fn answers_that_are_no_http_are_a_bad_line_and_no_other_protocol() {
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+        "\0\u{1}\u{2}garbage of another protocol",
         "",
     ];
     for answer in answers {
         let host = always(answer).to_string();
         let place = Repository { host: host.clone(), path: "team/app".to_owned() };
-        let err = Client::new(options()).unwrap().manifest(&place, "v1", &Ctx::default()).await;
-        let err = err.unwrap_err();
+        // Without another way to speak to it that might be tried.
+        let plain_http = BTreeSet::from([host.clone()]);
+        let client = Client::new(ClientOptions { plain_http, ..options() }).unwrap();
+        let err = client.manifest(&place, "v1", &Ctx::default()).await.unwrap_err();
         assert_eq!(err.class(), Class::Network, "{answer:?}: {err}");
         assert!(err.to_string().contains(&host), "{answer:?}: {err}");
     }
