@@ -1,4 +1,4 @@
-//! More clients than the system lets the server have files.
+//! More than the system lets a process have files for.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,6 +7,9 @@ use std::thread;
 use airlift_testkit::{FakeRegistry, World, samples};
 
 use crate::world::{succeed, world};
+
+/// Runs airlift, `$0`, with few files: room for the program itself and a few connections.
+const FEW_FOR_NOW: &str = r#"ulimit -Sn 24; exec "$0" "$@""#;
 
 /// Runs airlift, `$0`, with few files.
 const FEW_FILES: &str = r#"ulimit -n 80; exec "$0" "$@""#;
@@ -51,4 +54,19 @@ fn more_clients_than_a_server_has_files_wait_for_their_turn_and_all_are_served()
     }
     let ended = server.terminate().unwrap();
     assert_eq!(ended.code, Some(0), "{ended}");
+}
+
+#[test]
+fn a_limit_of_open_files_that_may_be_raised_stops_no_fetch() {
+    let sizes: Vec<usize> = (0..60).map(|blob| 10_000 + blob).collect();
+    let registry = FakeRegistry::start();
+    registry.put("team/app", "v1", &samples::image(1, &sizes));
+    let near = world();
+    near.write_stack("demo", &[&registry.reference("team/app", "v1")]).unwrap();
+    let few = World::new("sh").unwrap();
+    let stack = near.path().join("airlift.yaml");
+    let airlift = env!("CARGO_BIN_EXE_airlift");
+    let stack = stack.to_str().unwrap();
+    succeed(&few, ["-c", FEW_FOR_NOW, airlift, "--store", "store", "resolve", "-f", stack]);
+    succeed(&few, ["-c", FEW_FOR_NOW, airlift, "--store", "store", "fetch"]);
 }
