@@ -25,6 +25,8 @@ pub enum Manner {
     /// `CONNECT`, refused with 407.
     Refusing,
     Socks5,
+    /// SOCKS5, where no login is the right one.
+    RefusingSocks5,
 }
 
 impl Tunnel {
@@ -61,20 +63,16 @@ async fn lead(
     manner: Manner,
     asked: Arc<Mutex<Vec<String>>>,
 ) -> io::Result<()> {
-    let wanted = match manner {
-        Manner::Socks5 => socks5(&mut client).await?,
-        Manner::Connect | Manner::Refusing => connect(&mut client).await?,
+    const NO: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let (wanted, answer, leads_on): (String, &[u8], bool) = match manner {
+        Manner::Connect => (connect(&mut client).await?, b"HTTP/1.1 200 OK\r\n\r\n", true),
+        Manner::Refusing => (connect(&mut client).await?, NO, false),
+        Manner::Socks5 => (socks5(&mut client).await?, &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0], true),
+        Manner::RefusingSocks5 => (login(&mut client).await?, &[1, 1], false),
     };
     asked.lock().unwrap_or_else(PoisonError::into_inner).push(wanted);
-    let answer: &[u8] = match manner {
-        Manner::Connect => b"HTTP/1.1 200 OK\r\n\r\n",
-        Manner::Refusing => {
-            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-        }
-        Manner::Socks5 => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-    };
     client.write_all(answer).await?;
-    if manner != Manner::Refusing {
+    if leads_on {
         let mut server = TcpStream::connect(target).await?;
         copy_bidirectional(&mut client, &mut server).await?;
     }
@@ -100,25 +98,31 @@ async fn connect(client: &mut TcpStream) -> io::Result<String> {
 
 /// Reads the greeting, the login where there is one, and the request.
 async fn socks5(client: &mut TcpStream) -> io::Result<String> {
-    let [_, count] = exactly(client).await?;
-    let mut methods = vec![0; count.into()];
-    client.read_exact(&mut methods).await?;
-    let login = if methods.contains(&2) {
-        client.write_all(&[5, 2]).await?;
-        let [_] = exactly(client).await?;
-        let (user, password) = (text(client).await?, text(client).await?);
+    let mut login = login(client).await?;
+    if !login.is_empty() {
         client.write_all(&[1, 0]).await?;
-        format!("{user}:{password} ")
-    } else {
-        client.write_all(&[5, 0]).await?;
-        String::new()
-    };
+        login.push(' ');
+    }
     let [_, _, _, kind] = exactly(client).await?;
     let host = match kind {
         1 => Ipv4Addr::from(exactly(client).await?).to_string(),
         _ => text(client).await?,
     };
     Ok(format!("{login}{host}:{}", client.read_u16().await?))
+}
+
+/// Reads the greeting, and the login of who has one.
+async fn login(client: &mut TcpStream) -> io::Result<String> {
+    let [_, count] = exactly(client).await?;
+    let mut methods = vec![0; count.into()];
+    client.read_exact(&mut methods).await?;
+    if !methods.contains(&2) {
+        client.write_all(&[5, 0]).await?;
+        return Ok(String::new());
+    }
+    client.write_all(&[5, 2]).await?;
+    let [_] = exactly(client).await?;
+    Ok(format!("{}:{}", text(client).await?, text(client).await?))
 }
 
 async fn exactly<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {

@@ -134,16 +134,25 @@ async fn a_proxy_that_refuses_is_asked_once_and_named_and_its_password_is_not() 
     passing.fail_always(On::manifests(), Fault::Status(407, Vec::new()));
     let mut forward = ClientOptions { attempts: 3.try_into().unwrap(), ..plain() };
     forward.proxy.http = Some(Secret::new(format!("http://jane:hunter2@{}", passing.host())));
-    for (options, proxy) in [(connect, tunnel.host()), (forward, passing.host())] {
+    let socks = Tunnel::to(registry.address(), Manner::RefusingSocks5).unwrap();
+    let mut by_socks = ClientOptions { attempts: 3.try_into().unwrap(), ..lenient() };
+    by_socks.proxy.https = Some(Secret::new(format!("socks5h://jane:hunter2@{}", socks.host())));
+    let tries = [
+        (connect, tunnel.host(), "407"),
+        (forward, passing.host(), "407"),
+        (by_socks, socks.host(), "SOCKS error: credentials not accepted"),
+    ];
+    for (options, proxy, reason) in tries {
         let client = Client::new(options).unwrap();
         let err = client.describe(&far(), "v1", &Ctx::default()).await.unwrap_err();
         let said = chain(&err);
         assert_eq!(err.class(), Class::Access, "{said}");
-        assert!(said.contains(&format!("the proxy {proxy} refused: 407")), "{said}");
+        assert!(said.contains(&format!("the proxy {proxy} refused: {reason}")), "{said}");
         assert!(err.help().unwrap().contains("HTTPS_PROXY"));
         assert!(!said.contains("hunter2"), "{said}");
     }
-    assert_eq!((tunnel.asked().len(), passing.requests().len()), (1, 1));
+    let asked = (tunnel.asked().len(), passing.requests().len(), socks.asked().len());
+    assert_eq!(asked, (1, 1, 1));
     assert!(registry.requests().is_empty());
 }
 
