@@ -23,9 +23,17 @@ impl Shared {
     ) -> Result<Option<FetchedManifest>, ClientError> {
         let ask = ask(&endpoint, Method::GET, wanted);
         let mut tries = self.tries(&endpoint, &ask.what, ctx);
+        let mut came_wrong = false;
         loop {
             match self.try_manifest(&endpoint, &ask, wanted).await {
                 Ok(found) => return Ok(found),
+                // As with blobs: the line may have done it, cut what has no length or turned a bit.
+                Err(err @ (ClientError::WrongDigest { .. } | ClientError::LyingDigest { .. }))
+                    if !came_wrong =>
+                {
+                    came_wrong = true;
+                    ctx.events.note(format!("{err}: asking for it again"));
+                }
                 Err(err) => tries.pause(err).await?,
             }
         }

@@ -47,10 +47,15 @@ async fn a_head_says_what_a_tag_leads_to_without_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_manifest_with_a_flipped_byte_is_refused_under_its_digest() {
+async fn a_manifest_with_a_flipped_byte_is_asked_for_again_and_refused_the_second_time() {
     let registry = FakeRegistry::start();
     let sample = samples::image(1, &[100]);
     registry.put("team/app", "v1", &sample);
+    for wanted in ["v1", &sample.root.digest.to_string()] {
+        registry.fail_once(On::get("/manifests/"), Fault::FlipByte(20));
+        let found = get(&registry, wanted).await.unwrap().unwrap();
+        assert_eq!((found.digest, registry.faults_left()), (sample.root.digest, 0));
+    }
     registry.fail_always(On::get("/manifests/"), Fault::FlipByte(20));
     let err = get(&registry, &sample.root.digest.to_string()).await.unwrap_err();
     assert!(matches!(err, ClientError::WrongDigest { .. }), "{err}");

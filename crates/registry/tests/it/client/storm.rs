@@ -251,7 +251,8 @@ async fn a_manifest_of_an_untrue_length_is_never_half_a_manifest() {
         assert_eq!(found.unwrap().unwrap().digest, sample.root.digest);
     }
     for fault in [Fault::TooShort(1), Fault::TooLong(1)] {
-        registry.fail_once(On::get("/manifests/"), fault.clone());
+        // A second time in a row, it is no accident.
+        registry.fail_times(2, On::get("/manifests/"), fault.clone());
         let err = client.manifest(&repository(&registry), &digest, &Ctx::default()).await;
         assert_eq!(err.unwrap_err().class(), Class::Integrity, "{fault:?}");
     }
