@@ -127,7 +127,7 @@ impl Default for Tuning {
             progress_bytes: 256 << 10,
             connect_timeout: Duration::from_secs(15),
             commit_timeout: Duration::from_mins(15),
-            write_bytes: 1 << 20,
+            write_bytes: 1536 << 10,
             checkpoint_every: Duration::from_secs(5),
             read_bytes: 1 << 20,
             single_post_bytes: 64 << 10,
