@@ -19,11 +19,11 @@ const MAX_SENT_WRONG: u32 = 3;
 /// Pieces of work in a row that are given up, with all their tries, before a host counts as lost.
 const MAX_GIVEN_UP: u32 = 3;
 
-/// Whether a host takes connections, as far as is known. One that is gone for good must not cost every image the time
+/// Whether a host takes connections and answers, as far as is known. One that is gone for good must not cost every image the time
 /// of all tries.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
-    /// Pieces of work that were given up for want of a connection since the host last answered.
+    /// Pieces of work that were given up for want of a connection or an answer since the host last answered.
     given_up: AtomicU32,
 }
 
