@@ -64,6 +64,9 @@ const OUR_NAME: &str = concat!("airlift/", env!("CARGO_PKG_VERSION"));
 /// What is sent: all at once, or as it is made.
 pub(crate) type Outgoing = Either<Full<Bytes>, SizedBody>;
 
+/// A connection while hyper speaks on it.
+type Spoken = Connection<TokioIo<Stream>, Outgoing>;
+
 /// No body.
 pub(crate) fn nothing() -> Outgoing {
     Outgoing::Left(Full::default())
@@ -100,7 +103,7 @@ struct Home {
 struct Conversation {
     head: response::Parts,
     body: Incoming,
-    connection: Connection<TokioIo<Stream>, Outgoing>,
+    connection: Spoken,
     sender: SendRequest<Outgoing>,
     /// Nothing more comes of the connection.
     is_over: bool,
@@ -150,19 +153,22 @@ impl Wire {
         *request.headers_mut() = headers;
         self.complete(&mut request, url)?;
         let has_body = request.body().size_hint().exact() != Some(0);
-        let home = || Home { idle: Arc::clone(&self.idle), place: place.clone() };
+        let answered = |conversation| {
+            let home = Home { idle: Arc::clone(&self.idle), place: place.clone() };
+            Response::new(conversation, home, has_body)
+        };
         while let Some(stream) = self.idle.take(&place) {
             let Some(again) = copy(&request) else {
-                return Ok(Response::new(converse(stream, request).await?, home(), has_body));
+                return converse(stream, request).await.map(answered);
             };
             match converse(stream, again).await {
                 // Closed while it lay idle: it looked alive until it was used.
                 Err(err) if !err.is_bad_http() => tracing::debug!(%err, "a connection had ended"),
-                answered => return Ok(Response::new(answered?, home(), has_body)),
+                conversation => return conversation.map(answered),
             }
         }
         let stream = self.dialer.dial(transport, url).await?;
-        Ok(Response::new(converse(stream, request).await?, home(), has_body))
+        converse(stream, request).await.map(answered)
     }
 
     /// The proxy that refused to pass on a request for `url`, if that is what `status` says.

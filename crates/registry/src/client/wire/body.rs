@@ -12,13 +12,12 @@ use http::{HeaderMap, StatusCode, Version, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use tokio::io::AsyncReadExt as _;
 
 use super::diagnosis::WireError;
 use super::dial::Stream;
-use super::{Conversation, Home, Outgoing};
+use super::{Conversation, Home, Outgoing, Spoken};
 
 /// What came back; the body is still on its way.
 pub(crate) struct Response {
@@ -55,7 +54,7 @@ struct FramedBody {
 }
 
 struct Driver {
-    connection: Connection<TokioIo<Stream>, Outgoing>,
+    connection: Spoken,
     sender: SendRequest<Outgoing>,
     /// None where no other answer can follow.
     home: Option<Home>,
@@ -125,7 +124,7 @@ impl DirectBody {
     fn new(
         length: u64,
         mut incoming: Incoming,
-        connection: Connection<TokioIo<Stream>, Outgoing>,
+        connection: Spoken,
         mut home: Option<Home>,
     ) -> Self {
         let mut begun = BytesMut::new();

@@ -170,6 +170,21 @@ async fn a_registry_that_asks_to_wait_for_hours_is_asked_once_and_said_so() {
 }
 
 #[tokio::test]
+async fn a_host_that_answers_nothing_is_lost_like_one_that_takes_no_connections() {
+    let registry = FakeRegistry::start();
+    registry.fail_always(On::any(), Fault::Hang);
+    let options = ClientOptions { attempts: 2.try_into().unwrap(), ..impatient() };
+    let (client, ctx) = (Client::new(options).unwrap(), Ctx::default());
+    let mut retries = Vec::new();
+    for _ in 0..5 {
+        let before = client.counters().retries;
+        client.manifest(&repository(&registry), "v1", &ctx).await.unwrap_err();
+        retries.push(client.counters().retries - before);
+    }
+    assert_eq!(retries, [1, 1, 1, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_host_that_takes_no_connections_costs_the_tries_of_three_things_and_not_of_all() {
     let attempts = options().attempts.get() as u64;
     let registry = FakeRegistry::start();
