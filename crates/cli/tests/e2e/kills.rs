@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use airlift_spec::Digest;
 use airlift_testkit::FakeRegistry;
 use airlift_testkit::registry::{Fault, On, Recorded};
+use serde_json::Value;
 
 use crate::plant::{Plant, blob_requests, create, files, said, stored_blobs};
 use crate::sides::digests;
@@ -49,13 +50,17 @@ fn a_killed_fetch_never_brings_a_finished_blob_again() {
 fn a_killed_fetch_goes_on_inside_a_large_blob() {
     /// Bytes between two moments at which the store notes what it has.
     const CHECKPOINT: usize = 64 << 20;
-    let plant = Plant::new(&[CHECKPOINT + (2 << 20)]);
+    let size = CHECKPOINT + (2 << 20);
+    let plant = Plant::new(&[size]);
     let (large, _) = plant.image.blobs_by_size()[0];
     let stall = Fault::StallAfter(CHECKPOINT as u64 + (1 << 20));
     plant.upstream.fail_once(On::get(large.hex()), stall);
     let notes = format!("store/staging/sha256-{}.pieces", large.hex());
     let notes = plant.world.path().join(notes);
     plant.kill_when(&["--store", "store", "fetch"], |_| notes.is_file());
+    let noted: Value = serde_json::from_slice(&std::fs::read(&notes).unwrap()).unwrap();
+    let noted = noted["pieces"][0][1].as_u64().unwrap();
+    assert!(noted >= CHECKPOINT as u64, "{noted} bytes are noted");
 
     plant.upstream.forget_requests();
     plant.airlift(0, &["--store", "store", "fetch"]);
@@ -63,7 +68,7 @@ fn a_killed_fetch_goes_on_inside_a_large_blob() {
     let asked = requests.iter().filter(|it| it.path.contains(large.hex().as_str()));
     let asked: Vec<_> = asked.collect();
     assert_eq!(asked.len(), 1, "{}", plant.upstream.transcript());
-    assert_eq!(asked[0].sent_bytes, 2 << 20, "{:?}", asked[0].range());
+    assert_eq!(asked[0].sent_bytes, size as u64 - noted, "{:?}", asked[0].range());
     assert!(stored_blobs(&plant.world.path().join("store")).contains(&large));
 }
 
