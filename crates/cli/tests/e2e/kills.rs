@@ -58,9 +58,9 @@ fn a_killed_fetch_goes_on_inside_a_large_blob() {
     let notes = format!("store/staging/sha256-{}.pieces", large.hex());
     let notes = plant.world.path().join(notes);
     plant.kill_when(&["--store", "store", "fetch"], |_| notes.is_file());
-    let noted: Value = serde_json::from_slice(&std::fs::read(&notes).unwrap()).unwrap();
-    let noted = noted["pieces"][0][1].as_u64().unwrap();
-    assert!(noted >= CHECKPOINT as u64, "{noted} bytes are noted");
+    let pieces: Value = serde_json::from_slice(&fs_err::read(&notes).unwrap()).unwrap();
+    let kept = pieces["pieces"][0][1].as_u64().unwrap();
+    assert!(kept >= CHECKPOINT as u64, "{kept} bytes are noted");
 
     plant.upstream.forget_requests();
     plant.airlift(0, &["--store", "store", "fetch"]);
@@ -68,7 +68,7 @@ fn a_killed_fetch_goes_on_inside_a_large_blob() {
     let asked = requests.iter().filter(|it| it.path.contains(large.hex().as_str()));
     let asked: Vec<_> = asked.collect();
     assert_eq!(asked.len(), 1, "{}", plant.upstream.transcript());
-    assert_eq!(asked[0].sent_bytes, size as u64 - noted, "{:?}", asked[0].range());
+    assert_eq!(asked[0].sent_bytes, size as u64 - kept, "{:?}", asked[0].range());
     assert!(stored_blobs(&plant.world.path().join("store")).contains(&large));
 }
 
