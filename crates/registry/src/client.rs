@@ -5,6 +5,7 @@
 //! substitute   where a repository's bytes really come from    auth, tokens challenges, scopes, tokens
 //! wire         connections, and what goes over them           exchange     one request and its answer
 //! pace         how much at once, and how fast                 retry        what is tried again, after what pause
+//! reach        who gives no answer any more, and is left alone
 //! manifest, blob, push, listing                               what is asked of a registry
 //! sink         from the line to the disk                      note         where an unfinished upload goes on
 //! ```
@@ -29,6 +30,7 @@ mod note;
 mod options;
 mod pace;
 mod push;
+mod reach;
 mod retry;
 mod sink;
 mod substitute;
@@ -61,7 +63,8 @@ use counters::Counting;
 use credentials::Credentials;
 use exchange::To;
 use pace::{Rate, Window};
-use retry::{Reach, Tries};
+use reach::Reach;
+use retry::Tries;
 use substitute::{Purpose, Substitutions};
 use wire::{Transport, Transports, Wire};
 
@@ -146,6 +149,7 @@ struct Shared {
     substitutions: Substitutions,
     rate: Rate,
     counting: Counting,
+    reach: Reach,
     hosts: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
     /// Which of a repository's places answered last, so that the others are not asked in vain each time.
     answered: Mutex<BTreeMap<Repository, String>>,
@@ -164,7 +168,6 @@ struct Host {
     auth: HostAuth,
     reads: Arc<Window>,
     writes: Arc<Window>,
-    reach: Reach,
     habits: Habits,
 }
 
@@ -242,6 +245,7 @@ impl Client {
             substitutions: Substitutions::parse(&options.upstreams, &options.registries_conf)?,
             rate: Rate::new(options.limit_rate),
             counting: Counting::default(),
+            reach: Reach::new(options.tuning.lost_after),
             hosts: Mutex::default(),
             answered: Mutex::default(),
             opened: Mutex::default(),
@@ -579,7 +583,6 @@ impl Shared {
                 auth: HostAuth::default(),
                 reads: window(),
                 writes: window(),
-                reach: Reach::default(),
                 habits: Habits::default(),
             })
         });
@@ -588,8 +591,7 @@ impl Shared {
 
     fn tries<'a>(&'a self, endpoint: &'a Endpoint, what: &str, ctx: &'a Ctx) -> Tries<'a> {
         let what = format!("{what} of {}/{}", endpoint.host.name, endpoint.repository);
-        let Endpoint { host, attempts, .. } = endpoint;
-        Tries::new(what, *attempts, &host.reach, &self.options.tuning, &self.counting, ctx)
+        Tries::new(what, endpoint.attempts, &self.options.tuning, &self.counting, ctx)
     }
 }
 

@@ -31,6 +31,9 @@ pub enum ClientError {
     CutShort { registry: String, what: String, missing_bytes: u64 },
     #[error("{registry} was silent for {} s during {what}", silence.as_secs_f32())]
     Stalled { registry: String, what: String, silence: Duration },
+    /// Of the last try, or of none where it is left alone for a while.
+    #[error("{registry} has given no answer for {} s", silence.as_secs())]
+    Lost { registry: String, silence: Duration, source: Option<Box<ClientError>> },
     #[error("{registry} answered {status} to {what}{}{}", words(reason.as_deref()), asks(*retry_after))]
     Refused {
         registry: String,
@@ -103,6 +106,7 @@ impl Explain for ClientError {
             | Self::Interrupted { .. }
             | Self::CutShort { .. }
             | Self::Stalled { .. }
+            | Self::Lost { .. }
             | Self::NotHttp { .. }
             | Self::Redirect { .. }
             | Self::Protocol { .. } => Class::Network,
@@ -133,6 +137,10 @@ impl Explain for ClientError {
             Self::UnknownAuthority { .. } => {
                 Some("name the authority's certificate with `--ca FILE`".to_owned())
             }
+            Self::Lost { .. } => Some(
+                "see whether it can be reached from here, or whether a firewall or proxy stands between; then run again"
+                    .to_owned(),
+            ),
             Self::TlsRefused { .. } => Some(
                 "if it wants a certificate of its clients, name one with `--client-cert FILE`"
                     .to_owned(),
@@ -170,16 +178,14 @@ impl ClientError {
 
     /// Whether the same request may be answered better later.
     pub(crate) fn may_pass(&self) -> bool {
-        // Where a server leads is how it was set up.
-        self.class().is_worth_a_retry() && !matches!(self, Self::Redirect { .. })
+        // Where a server leads is how it was set up, and who is lost has had its tries.
+        self.class().is_worth_a_retry()
+            && !matches!(self, Self::Redirect { .. } | Self::Lost { .. })
     }
 
-    /// Whether no connection came about, or nothing on it.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { source: WireError::Connect(_), .. } | Self::Stalled { .. }
-        )
+    /// Whether there was no answer of any kind.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Stalled { .. })
     }
 
     /// How long the registry asked us to wait.

@@ -282,10 +282,7 @@ impl Shared {
         url: Url,
         proof: Option<&HeaderValue>,
     ) -> Result<Response, ClientError> {
-        self.counting.request(ask.kind);
         let peer = host.peer(&url);
-        // Never the query: it is where signed URLs keep their secrets.
-        tracing::debug!(method = %ask.method, host = url.host_str(), path = url.path(), "request");
         let mut headers = ask.headers.clone();
         if let Some(proof) = proof {
             headers.insert(AUTHORIZATION, proof.clone());
@@ -294,23 +291,30 @@ impl Shared {
         if is_write {
             headers.insert(CONTENT_LENGTH, ask.body.len().into());
         }
-        let exchange =
-            |body| self.wire.exchange(transport, ask.method.clone(), &url, headers, body);
-        let response = match &ask.body {
-            Body::Empty => self.within(self.patience(ask), &peer, ask, exchange(nothing())).await?,
-            Body::Bytes(bytes) => {
-                self.rate.take(bytes.len() as u64).await;
-                self.counting.sent(bytes.len() as u64);
-                let sent = exchange(Outgoing::Left(bytes.clone().into()));
-                self.within(self.patience(ask), &peer, ask, sent).await?
-            }
-            Body::Source { .. } => {
-                let (tx, rx) = mpsc::channel(1);
-                let body = SizedBody::new(rx, ask.body.len());
-                self.send_source(&peer, ask, tx, exchange(Outgoing::Right(body))).await?
+        let asking = async {
+            self.counting.request(ask.kind);
+            // Never the query: it is where signed URLs keep their secrets.
+            tracing::debug!(method = %ask.method, host = url.host_str(), path = url.path(), "request");
+            let exchange =
+                |body| self.wire.exchange(transport, ask.method.clone(), &url, headers, body);
+            match &ask.body {
+                Body::Empty => {
+                    self.within(self.patience(ask), &peer, ask, exchange(nothing())).await
+                }
+                Body::Bytes(bytes) => {
+                    self.rate.take(bytes.len() as u64).await;
+                    self.counting.sent(bytes.len() as u64);
+                    let sent = exchange(Outgoing::Left(bytes.clone().into()));
+                    self.within(self.patience(ask), &peer, ask, sent).await
+                }
+                Body::Source { .. } => {
+                    let (tx, rx) = mpsc::channel(1);
+                    let body = SizedBody::new(rx, ask.body.len());
+                    self.send_source(&peer, ask, tx, exchange(Outgoing::Right(body))).await
+                }
             }
         };
-        host.reach.answered();
+        let response = self.reach.ask(&url, &peer, asking).await?;
         self.check_protocol(&peer, transport, response).await
     }
 

@@ -73,6 +73,8 @@ pub struct Tuning {
     pub progress_bytes: u64,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
+    /// Time without any answer after which a host counts as lost.
+    pub lost_after: Duration,
     /// How long a registry may work on a body that it has whole: large blobs are moved or hashed there.
     pub commit_timeout: Duration,
     /// Bytes handed to the disk at once. Two such buffers are the memory that a download costs, and what is read ahead.
@@ -126,6 +128,7 @@ impl Default for Tuning {
             retry_after_hopeless: Duration::from_mins(10),
             progress_bytes: 256 << 10,
             connect_timeout: Duration::from_secs(15),
+            lost_after: Duration::from_mins(1),
             commit_timeout: Duration::from_mins(15),
             write_bytes: 1536 << 10,
             checkpoint_every: Duration::from_secs(5),

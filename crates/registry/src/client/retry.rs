@@ -1,6 +1,5 @@
 //! Trying again: which failures, how often, and after what pause.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airlift_spec::error::chain;
@@ -16,31 +15,6 @@ use super::options::Tuning;
 /// so of good bytes, too: of a manifest whose blob another client names at that very moment.
 const MAX_SENT_WRONG: u32 = 3;
 
-/// Pieces of work in a row that are given up, with all their tries, before a host counts as lost.
-const MAX_GIVEN_UP: u32 = 3;
-
-/// Whether a host takes connections and answers, as far as is known. One that is gone for good must not cost every image the time
-/// of all tries.
-#[derive(Debug, Default)]
-pub(crate) struct Reach {
-    /// Pieces of work that were given up for want of a connection or an answer since the host last answered.
-    given_up: AtomicU32,
-}
-
-impl Reach {
-    pub(crate) fn answered(&self) {
-        self.given_up.store(0, Ordering::Relaxed);
-    }
-
-    fn gave_up(&self) {
-        self.given_up.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn is_lost(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) >= MAX_GIVEN_UP
-    }
-}
-
 /// The tries of one piece of work.
 #[derive(Debug)]
 pub(crate) struct Tries<'a> {
@@ -49,7 +23,6 @@ pub(crate) struct Tries<'a> {
     made: u32,
     /// How often the registry said that it received other bytes. Progress does not undo these.
     sent_wrong: u32,
-    reach: &'a Reach,
     tuning: &'a Tuning,
     counting: &'a Counting,
     ctx: &'a Ctx,
@@ -59,13 +32,12 @@ impl<'a> Tries<'a> {
     pub(crate) fn new(
         what: String,
         allowed: usize,
-        reach: &'a Reach,
         tuning: &'a Tuning,
         counting: &'a Counting,
         ctx: &'a Ctx,
     ) -> Self {
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
-        Self { what, allowed, made: 0, sent_wrong: 0, reach, tuning, counting, ctx }
+        Self { what, allowed, made: 0, sent_wrong: 0, tuning, counting, ctx }
     }
 
     /// The last try brought something: count anew.
@@ -77,9 +49,6 @@ impl<'a> Tries<'a> {
     pub(crate) async fn pause(&mut self, err: ClientError) -> Result<(), ClientError> {
         self.made += 1;
         if !self.may_go_better(&err) || self.made >= self.allowed {
-            if err.is_out_of_reach() {
-                self.reach.gave_up();
-            }
             return Err(err);
         }
         let asked = err.retry_after().filter(|asked| !asked.is_zero());
@@ -100,9 +69,6 @@ impl<'a> Tries<'a> {
         if matches!(err, ClientError::SentWrong { .. }) {
             self.sent_wrong += 1;
             return self.sent_wrong < MAX_SENT_WRONG;
-        }
-        if err.is_out_of_reach() && self.reach.is_lost() {
-            return false;
         }
         let is_hopeless = |asked| asked > self.tuning.retry_after_hopeless;
         err.may_pass() && !err.retry_after().is_some_and(is_hopeless)
@@ -168,8 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end_with_the_tries() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let reach = Reach::default();
-        let mut tries = Tries::new("x".into(), 4, &reach, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 4, &tuning, &counting, &ctx);
         for least in [500, 1000, 2000] {
             let start = Instant::now();
             tries.pause(refused(503, None)).await.unwrap();
@@ -183,8 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_registry_is_left_alone_for_as_long_as_it_asks_within_reason() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let reach = Reach::default();
-        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
         let start = Instant::now();
         tries.pause(refused(429, Some(17))).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 17);
@@ -200,8 +164,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_registry_asks_to_wait_and_how_long_it_is_left_alone_is_told() {
         let (told, ctx) = listening();
-        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
-        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        let (tuning, counting) = (Tuning::default(), Counting::default());
+        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
         for (asked, said) in [
             (Some(40), Some(", and asks to wait 40 s; waiting 40 s")),
             (Some(300), Some(", and asks to wait 300 s; waiting 120 s")),
@@ -223,8 +187,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_trouble_on_the_line_is_tried_again_and_every_time_is_told() {
         let (told, ctx) = listening();
-        let (tuning, counting, reach) = (Tuning::default(), Counting::default(), Reach::default());
-        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        let (tuning, counting) = (Tuning::default(), Counting::default());
+        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
         assert!(tries.pause(refused(400, None)).await.is_err());
         assert!(told.lock().unwrap().is_empty());
         tries.pause(refused(502, None)).await.unwrap();
@@ -234,9 +198,8 @@ mod tests {
     #[tokio::test]
     async fn a_pause_ends_when_the_user_stops_it() {
         let (tuning, counting, ctx) = (Tuning::default(), Counting::default(), Ctx::default());
-        let reach = Reach::default();
         ctx.cancel.cancel();
-        let mut tries = Tries::new("x".into(), 9, &reach, &tuning, &counting, &ctx);
+        let mut tries = Tries::new("x".into(), 9, &tuning, &counting, &ctx);
         assert!(matches!(tries.pause(refused(503, None)).await, Err(ClientError::Cancelled)));
     }
 

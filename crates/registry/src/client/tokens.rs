@@ -105,8 +105,6 @@ impl Shared {
         proof: Option<HeaderValue>,
         form: Option<String>,
     ) -> Result<Response, ClientError> {
-        self.counting.request(Kind::Token);
-        tracing::debug!(%method, realm = url.host_str(), "token");
         let peer = host.peer(&url);
         let mut headers = HeaderMap::new();
         if let Some(proof) = proof {
@@ -118,10 +116,15 @@ impl Shared {
             headers.insert(CONTENT_TYPE, is_form);
             body = Outgoing::Left(form.into());
         }
-        let sent = self.wire.exchange(host.transports.current(), method, &url, headers, body);
-        let sent = tokio::time::timeout(self.options.stall_timeout, sent).await;
-        sent.map_err(|_| self.stalled(&peer, "the request for a token"))?
-            .map_err(|err| failed_to_reach(&peer, err))
+        let asking = async {
+            self.counting.request(Kind::Token);
+            tracing::debug!(%method, realm = url.host_str(), "token");
+            let sent = self.wire.exchange(host.transports.current(), method, &url, headers, body);
+            let sent = tokio::time::timeout(self.options.stall_timeout, sent).await;
+            sent.map_err(|_| self.stalled(&peer, "the request for a token"))?
+                .map_err(|err| failed_to_reach(&peer, err))
+        };
+        self.reach.ask(&url, &peer, asking).await
     }
 }
 
