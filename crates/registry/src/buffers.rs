@@ -1,22 +1,42 @@
 //! Buffers that are used again. A fresh one costs the kernel a page fault every 4 KiB, more than reading into it does.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use airlift_store::PageBuffer;
 use bytes::Bytes;
 
 /// Bytes kept for later, whatever the sizes of the buffers: what a few busy connections use.
 const KEPT_BYTES: usize = 32 << 20;
 
-/// Where whoever reads files to serve them gets his buffers. Cheap to clone; clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+/// What is smaller costs no page faults: the allocator has it at hand.
+const WORTH_KEEPING_BYTES: usize = 64 << 10;
 
-/// Goes back to where it came from.
-struct Lent {
-    buffer: Vec<u8>,
+/// Where whoever carries bytes between files and connections gets his buffers. Cheap to clone; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Arc<Mutex<Vec<PageBuffer>>>);
+
+/// An empty buffer, which goes back to where it came from.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    buffer: PageBuffer,
     home: Buffers,
+}
+
+impl Deref for Lent {
+    type Target = PageBuffer;
+
+    fn deref(&self) -> &PageBuffer {
+        &self.buffer
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PageBuffer {
+        &mut self.buffer
+    }
 }
 
 impl AsRef<[u8]> for Lent {
@@ -27,22 +47,46 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept_bytes: usize = kept.iter().map(Vec::capacity).sum();
-        if kept_bytes + self.buffer.capacity() <= KEPT_BYTES {
+        let capacity = self.buffer.capacity();
+        if capacity < WORTH_KEEPING_BYTES {
+            return;
+        }
+        let mut kept = self.home.lock();
+        let kept_bytes: usize = kept.iter().map(PageBuffer::capacity).sum();
+        if kept_bytes + capacity <= KEPT_BYTES {
             kept.push(std::mem::take(&mut self.buffer));
         }
     }
 }
 
 impl Buffers {
+    /// An empty buffer that takes `capacity` bytes or more.
+    pub(crate) fn lend(&self, capacity: usize) -> Lent {
+        let kept = (capacity >= WORTH_KEEPING_BYTES).then(|| self.kept(capacity)).flatten();
+        let mut buffer = kept.unwrap_or_else(|| PageBuffer::new(capacity));
+        buffer.clear();
+        Lent { buffer, home: self.clone() }
+    }
+
+    /// A buffer that was used before. Where none is large enough, one makes room for the larger one that is to come.
+    fn kept(&self, capacity: usize) -> Option<PageBuffer> {
+        let mut kept = self.lock();
+        let fitting = kept.iter().rposition(|buffer| buffer.capacity() >= capacity);
+        if fitting.is_none() {
+            kept.pop();
+        }
+        fitting.map(|at| kept.swap_remove(at))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<PageBuffer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads `length` bytes of `file` from `offset`; an error where the file ends before.
     pub fn read(&self, file: &fs_err::File, offset: u64, length: usize) -> io::Result<Bytes> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut lent = Lent { buffer: kept.unwrap_or_default(), home: self.clone() };
-        // A buffer that was used before is mostly long enough already and needs no zeros.
-        lent.buffer.resize(length, 0);
-        file.file().read_exact_at(&mut lent.buffer, offset)?;
+        let mut lent = self.lend(length);
+        file.file().read_exact_at(&mut lent.room()[..length], offset)?;
+        lent.advance(length);
         Ok(Bytes::from_owner(lent))
     }
 }
@@ -58,22 +102,22 @@ mod tests {
     }
 
     fn kept(buffers: &Buffers) -> Vec<usize> {
-        buffers.0.lock().unwrap().iter().map(Vec::capacity).collect()
+        buffers.lock().iter().map(PageBuffer::capacity).collect()
     }
 
     #[test]
     fn a_buffer_is_used_again_when_the_last_of_its_bytes_are_gone() {
-        let (file, buffers) = (file(100_000), Buffers::default());
-        let bytes = buffers.read(&file, 0, 100_000).unwrap();
+        let (file, buffers) = (file(200_000), Buffers::default());
+        let bytes = buffers.read(&file, 0, 200_000).unwrap();
         let part = bytes.slice(10..20);
         drop(bytes);
         assert!(kept(&buffers).is_empty(), "a part of it is still in use");
         assert_eq!(part, [7; 10].as_slice());
         drop(part);
-        let shorter = buffers.read(&file, 50_000, 50_000).unwrap();
-        assert_eq!((shorter.len(), kept(&buffers).len()), (50_000, 0));
+        let shorter = buffers.read(&file, 100_000, 100_000).unwrap();
+        assert_eq!((shorter.len(), kept(&buffers).len()), (100_000, 0));
         drop(shorter);
-        assert_eq!(kept(&buffers), [100_000]);
+        assert_eq!(kept(&buffers), [200_000]);
     }
 
     #[test]
@@ -87,8 +131,20 @@ mod tests {
     #[test]
     fn a_file_that_ends_early_is_an_error_and_costs_no_buffer() {
         let (file, buffers) = (file(10), Buffers::default());
-        let err = buffers.read(&file, 5, 10).unwrap_err();
+        let err = buffers.read(&file, 5, 100_000).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(kept(&buffers).len(), 1);
+    }
+
+    #[test]
+    fn small_ones_are_not_kept_and_those_that_are_too_small_make_room() {
+        let buffers = Buffers::default();
+        drop(buffers.lend(100));
+        assert!(kept(&buffers).is_empty());
+        drop([buffers.lend(100_000), buffers.lend(200_000)]);
+        let large = buffers.lend(150_000);
+        assert_eq!((large.capacity(), kept(&buffers)), (200_000, vec![100_000]));
+        let larger = buffers.lend(300_000);
+        assert_eq!((larger.capacity(), kept(&buffers)), (300_000, vec![]));
     }
 }

@@ -58,6 +58,7 @@ pub use listing::TagPages;
 pub use options::{ClientOptions, ProxyOptions, Tuning};
 pub use wire::WireError;
 
+use crate::Buffers;
 use auth::HostAuth;
 use counters::Counting;
 use credentials::Credentials;
@@ -149,6 +150,8 @@ struct Shared {
     substitutions: Substitutions,
     rate: Rate,
     counting: Counting,
+    /// For blobs on their way to the disk.
+    buffers: Buffers,
     reach: Reach,
     hosts: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
     /// Which of a repository's places answered last, so that the others are not asked in vain each time.
@@ -245,6 +248,7 @@ impl Client {
             substitutions: Substitutions::parse(&options.upstreams, &options.registries_conf)?,
             rate: Rate::new(options.limit_rate),
             counting: Counting::default(),
+            buffers: Buffers::default(),
             reach: Reach::new(options.tuning.lost_after),
             hosts: Mutex::default(),
             answered: Mutex::default(),

@@ -18,8 +18,8 @@ use rustix::fs::OFlags;
 /// What the memory, the offset and the length of a direct write are multiples of. No disk asks for more.
 pub const PAGE_BYTES: usize = 4096;
 
-/// A buffer of fixed size whose bytes may be written directly.
-#[derive(Debug)]
+/// A buffer of fixed size whose bytes may be written directly; by default, one that takes nothing.
+#[derive(Debug, Default)]
 pub struct PageBuffer {
     bytes: Vec<u8>,
     /// Where a page begins.
@@ -33,6 +33,11 @@ impl PageBuffer {
         let bytes = vec![0; capacity + PAGE_BYTES];
         let start = bytes.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
         Self { bytes, start, len: 0, capacity }
+    }
+
+    /// The most that it takes.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     pub fn clear(&mut self) {

@@ -78,19 +78,19 @@ impl Shared {
             total_bytes: blob.size,
             resumed_bytes: blob.size - missing_bytes,
         });
-        let mut sink = Sink::new(writer, blob.digest, self.options.tuning.clone(), ctx);
+        let tuning = self.options.tuning.clone();
+        let mut sink = Sink::new(writer, blob.digest, tuning, &self.buffers, ctx);
         let filled = stoppable(ctx, self.fill(repository, blob, &mut sink, ctx)).await;
         if let Err(err) = filled {
             // What arrived is kept. If that fails too, the disk is the graver trouble.
             return Err(sink.keep().await.err().unwrap_or(err));
         }
-        let writer = sink.close().await?;
-        blocking(move || writer.commit()).await?.map_err(|source| match source {
-            StoreError::Mismatch { expected, actual } => {
+        sink.commit().await.map_err(|err| match err {
+            ClientError::Store { source: StoreError::Mismatch { expected, actual }, .. } => {
                 let registry = repository.host.clone();
                 ClientError::WrongDigest { registry, expected, actual }
             }
-            source => ClientError::Store { blob: blob.digest, source },
+            err => err,
         })
     }
 

@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use airlift_spec::{Ctx, Digest, Event};
-use airlift_store::{BlobWriter, PAGE_BYTES, PageBuffer, StoreError};
+use airlift_store::{BlobWriter, PAGE_BYTES, StoreError};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::error::ClientError;
 use super::options::Tuning;
+use crate::Buffers;
+use crate::buffers::Lent;
 
 /// Gathers what comes from the line into pieces worth a write, and writes one while the next one comes.
 pub(crate) struct Sink<'a> {
@@ -16,12 +18,12 @@ pub(crate) struct Sink<'a> {
     tuning: Tuning,
     ctx: &'a Ctx,
     hand: Hand,
-    buffer: PageBuffer,
+    buffers: &'a Buffers,
+    buffer: Lent,
     /// The most that the buffer takes.
     write_bytes: usize,
     /// Where in the blob the buffer begins.
     offset: u64,
-    spare: Option<PageBuffer>,
     /// Bytes taken so far.
     pub(crate) taken_bytes: u64,
     noted: Instant,
@@ -37,12 +39,17 @@ enum Hand {
 
 struct Written {
     writer: Box<BlobWriter>,
-    buffer: PageBuffer,
     result: Result<(), StoreError>,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(writer: BlobWriter, digest: Digest, tuning: Tuning, ctx: &'a Ctx) -> Self {
+    pub(crate) fn new(
+        writer: BlobWriter,
+        digest: Digest,
+        tuning: Tuning,
+        buffers: &'a Buffers,
+        ctx: &'a Ctx,
+    ) -> Self {
         // A small blob does not need all of it.
         let write_bytes = usize::try_from(writer.size_bytes()).unwrap_or(usize::MAX);
         let write_bytes = write_bytes.clamp(1, tuning.write_bytes);
@@ -51,10 +58,10 @@ impl<'a> Sink<'a> {
             tuning,
             ctx,
             hand: Hand::Ours(Box::new(writer)),
-            buffer: PageBuffer::new(write_bytes),
+            buffers,
+            buffer: buffers.lend(write_bytes),
             write_bytes,
             offset: 0,
-            spare: None,
             taken_bytes: 0,
             noted: Instant::now(),
         }
@@ -91,8 +98,7 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let mut writer = self.take().await?;
-        let next = self.spare.take().unwrap_or_else(|| PageBuffer::new(self.write_bytes));
-        let buffer = std::mem::replace(&mut self.buffer, next);
+        let buffer = std::mem::replace(&mut self.buffer, self.buffers.lend(self.write_bytes));
         let offset = self.offset;
         self.offset += buffer.len() as u64;
         let is_time = self.noted.elapsed() >= self.tuning.checkpoint_every;
@@ -104,7 +110,7 @@ impl<'a> Sink<'a> {
             if is_time && result.is_ok() {
                 result = writer.checkpoint();
             }
-            Written { writer, buffer, result }
+            Written { writer, result }
         }));
         Ok(())
     }
@@ -115,9 +121,7 @@ impl<'a> Sink<'a> {
         if let Hand::Disk(writing) = &mut self.hand {
             let written = writing.await;
             self.hand = Hand::Nobody;
-            let Written { writer, mut buffer, result } = written.map_err(ClientError::Thread)?;
-            buffer.clear();
-            self.spare = Some(buffer);
+            let Written { writer, result } = written.map_err(ClientError::Thread)?;
             self.hand = Hand::Ours(writer);
             result.map_err(|source| ClientError::Store { blob: self.digest, source })?;
         }
@@ -127,35 +131,48 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// What is still missing, with everything that came so far written.
+    /// What is still missing. What came is written by then, but for a last piece beside which nothing is.
     pub(crate) async fn gaps(&mut self) -> Result<Vec<Range<u64>>, ClientError> {
+        let held = self.offset..self.offset + self.buffer.len() as u64;
+        let gaps = self.unwritten().await?;
+        if gaps == [held] {
+            return Ok(Vec::new());
+        }
         self.flush().await?;
+        self.unwritten().await
+    }
+
+    async fn unwritten(&mut self) -> Result<Vec<Range<u64>>, ClientError> {
         let writer = self.take().await?;
         let gaps = writer.gaps();
         self.hand = Hand::Ours(writer);
         Ok(gaps)
     }
 
-    /// Writes what is left and gives the writer back.
-    pub(crate) async fn close(mut self) -> Result<BlobWriter, ClientError> {
-        let flushed = self.flush().await;
-        let writer = self.take().await?;
-        match flushed {
-            Ok(()) => Ok(*writer),
-            Err(err) => {
-                // Dropping it waits for the disk.
-                blocking(move || drop(writer)).await?;
-                Err(err)
-            }
-        }
+    /// Writes what is left, and commits.
+    pub(crate) async fn commit(self) -> Result<(), ClientError> {
+        self.end(BlobWriter::commit).await
     }
 
     /// Writes what is left and keeps it for the next run.
     pub(crate) async fn keep(self) -> Result<(), ClientError> {
-        let blob = self.digest;
-        let mut writer = self.close().await?;
-        let kept = blocking(move || writer.checkpoint()).await?;
-        kept.map_err(|source| ClientError::Store { blob, source })
+        self.end(|mut writer| writer.checkpoint()).await
+    }
+
+    async fn end(
+        mut self,
+        last: impl FnOnce(BlobWriter) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), ClientError> {
+        let mut writer = self.take().await?;
+        let (blob, offset, buffer) = (self.digest, self.offset, self.buffer);
+        let ended = blocking(move || {
+            if !buffer.is_empty() {
+                writer.write_at(offset, &buffer)?;
+            }
+            drop(buffer);
+            last(*writer)
+        });
+        ended.await?.map_err(|source| ClientError::Store { blob, source })
     }
 }
 
