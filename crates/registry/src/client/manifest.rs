@@ -177,7 +177,11 @@ impl Shared {
         loop {
             let deleted = async {
                 let answer = self.send(endpoint, &ask).await?;
-                Ok(found(answer, endpoint).await?.is_some())
+                match answer.status() {
+                    StatusCode::NOT_FOUND => Ok(false),
+                    status if status.is_success() => Ok(true),
+                    _ => Err(answer.refusal(&endpoint.repository).await),
+                }
             };
             match deleted.await {
                 Ok(deleted) => return Ok(deleted),
@@ -207,14 +211,14 @@ fn ask(endpoint: &Endpoint, method: Method, wanted: &str) -> Ask<'static> {
     }
 }
 
-/// None where the registry has no such thing; any other refusal is an error.
+/// None where the registry has no such thing; whatever else is not what was asked for is an error.
 pub(crate) async fn found(
     answer: Answer,
     endpoint: &Endpoint,
 ) -> Result<Option<Answer>, ClientError> {
     match answer.status() {
         StatusCode::NOT_FOUND => Ok(None),
-        status if status.is_success() => Ok(Some(answer)),
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(answer)),
         _ => Err(answer.refusal(&endpoint.repository).await),
     }
 }

@@ -211,6 +211,14 @@ async fn an_answer_that_is_neither_what_was_asked_for_nor_a_refusal_is_a_bad_ser
         assert!(matches!(err, ClientError::Protocol { .. }), "{status}: {err}");
         assert!(!err.to_string().contains("errors"), "{status}: {err}");
     }
+    for status in [201, 204, 304] {
+        let registry = FakeRegistry::start();
+        let (repository, ..) = with_blob(&registry, 100);
+        registry.fail_always(On::get("/manifests/"), Fault::Status(status, vec![]));
+        let asked = client().manifest(&repository, "v1", &Ctx::default()).await;
+        let err = asked.unwrap_err();
+        assert!(matches!(err, ClientError::Protocol { .. }), "{status}: {err}");
+    }
 }
 
 #[tokio::test]
