@@ -163,7 +163,14 @@ impl<'a> Sink<'a> {
         mut self,
         last: impl FnOnce(BlobWriter) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), ClientError> {
-        let mut writer = self.take().await?;
+        let mut writer = match self.take().await {
+            Ok(writer) => writer,
+            Err(err) => {
+                // A writer that is dropped waits for the disk.
+                blocking(move || drop(self.hand)).await?;
+                return Err(err);
+            }
+        };
         let (blob, offset, buffer) = (self.digest, self.offset, self.buffer);
         let ended = blocking(move || {
             if !buffer.is_empty() {
