@@ -249,7 +249,7 @@ impl Client {
             rate: Rate::new(options.limit_rate),
             counting: Counting::default(),
             buffers: Buffers::default(),
-            reach: Reach::new(options.tuning.lost_after),
+            reach: Reach::new(options.tuning.lost_after, options.stall_timeout),
             hosts: Mutex::default(),
             answered: Mutex::default(),
             opened: Mutex::default(),

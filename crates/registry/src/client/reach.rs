@@ -22,6 +22,8 @@ const MIN_TRIES: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Reach {
     lost_after: Duration,
+    /// The longest that one try is silent. What goes on for longer did not end for want of an answer.
+    longest_silence: Duration,
     /// By host and port.
     silent: Mutex<HashMap<String, Silence>>,
 }
@@ -36,8 +38,8 @@ struct Silence {
 }
 
 impl Reach {
-    pub(crate) fn new(lost_after: Duration) -> Self {
-        Self { lost_after, silent: Mutex::default() }
+    pub(crate) fn new(lost_after: Duration, longest_silence: Duration) -> Self {
+        Self { lost_after, longest_silence, silent: Mutex::default() }
     }
 
     /// What comes of `asking` whoever is at `url`, or [`ClientError::Lost`].
@@ -78,17 +80,18 @@ impl Reach {
     /// Notes a try that began at `start`. How long `host` has been silent, if it is lost.
     fn failed(&self, host: &str, start: Instant) -> Option<Duration> {
         let now = Instant::now();
+        let waited = (now - start).min(self.longest_silence);
         let mut silent = self.lock();
         let silence = silent.entry(host.to_owned()).or_insert(Silence {
-            since: start,
+            since: now - waited,
             tries: 0,
-            left_alone_until: start,
+            left_alone_until: now,
         });
         silence.tries += 1;
         let lasted = now - silence.since;
         let is_lost = silence.tries >= MIN_TRIES && lasted >= self.lost_after;
         is_lost.then(|| {
-            silence.left_alone_until = now + (now - start);
+            silence.left_alone_until = now + waited;
             lasted
         })
     }
@@ -112,7 +115,7 @@ mod tests {
 
     impl Silent {
         fn new() -> Self {
-            Self { reach: Reach::new(Duration::from_mins(1)), asked: 0 }
+            Self { reach: Reach::new(Duration::from_mins(1), Duration::from_secs(30)), asked: 0 }
         }
 
         async fn ask(&mut self, wait: u64, answers: bool) -> Result<(), ClientError> {
@@ -169,6 +172,16 @@ mod tests {
         host.ask(0, true).await.unwrap();
         assert_eq!(host.asked, 9, "each had its try");
         assert!(host.ask(0, false).await.unwrap_err().may_pass(), "it has all tries again");
+    }
+
+    /// The registry restarts while large blobs are on their way.
+    #[tokio::test(start_paused = true)]
+    async fn long_uploads_that_break_off_together_are_no_long_silence() {
+        let mut host = Silent::new();
+        host.ask(600, false).await.unwrap_err();
+        for _ in 0..5 {
+            assert!(host.ask(0, false).await.unwrap_err().may_pass());
+        }
     }
 
     #[tokio::test(start_paused = true)]
