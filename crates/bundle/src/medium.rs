@@ -184,7 +184,8 @@ impl TrustedBundle {
 
     /// Hashes the whole member, once; a piece on a volume that is absent makes that impossible.
     fn check_digest(&self, member: &Member) -> Result<(), BundleError> {
-        match self.checked().get(&member.digest) {
+        let known = self.checked().get(&member.digest).copied();
+        match known {
             Some(true) => return Ok(()),
             Some(false) => return Err(self.member_damaged(member)),
             None => {}

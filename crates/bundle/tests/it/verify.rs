@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use airlift_bundle::{Depth, TrustedBundle, Verified, VerifyOptions, cut_again, verify};
+use airlift_bundle::{
+    BundleError, Depth, TrustedBundle, Verified, VerifyOptions, cut_again, verify,
+};
 use airlift_spec::Ctx;
 use airlift_testkit::samples;
 
@@ -238,6 +240,28 @@ fn without_signed_sums_the_digests_are_checked_and_a_warning_says_so() {
     let verified = check(&folder);
     let damaged = codes(&verified).iter().filter(|(code, _)| *code == "blob-damaged").count();
     assert_eq!(damaged, 1 + split.pieces.len(), "{:?}", codes(&verified));
+}
+
+/// The lock is read by whoever wants to say which images are hurt, when it is known to be damaged already.
+#[test]
+fn a_damaged_lock_on_a_volume_without_signed_sums_is_named_as_often_as_it_is_read() {
+    let world = world();
+    let folder = world.create("out");
+    let bundle = open(&folder);
+    let (_, lock) = bundle.named_members().find(|(name, _)| name.contains("locks/")).unwrap();
+    let lock = lock.clone();
+    let (file, offset) = place_of(&bundle, &lock.digest);
+    flip(&file, offset + 1);
+    fs_err::remove_file(file.with_extension("sums.minisig")).unwrap();
+
+    let bundle = open(&folder);
+    for _ in 0..2 {
+        let err = bundle.read_whole(&lock, lock.size).unwrap_err();
+        assert!(matches!(err, BundleError::MemberDamaged { .. }), "{err:?}");
+    }
+    let verified = check(&folder);
+    assert_eq!(verified.broken, [0]);
+    assert!(codes(&verified).iter().any(|(code, _)| *code == "blob-damaged"));
 }
 
 #[test]
