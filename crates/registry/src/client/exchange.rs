@@ -520,6 +520,8 @@ impl Answer {
             }
             Ok(Ok(count)) => count,
         };
+        // Others may wait in vain while this comes: few workers, and a queue before them.
+        self.shared.reach.answered(&self.url);
         self.shared.counting.received(count as u64);
         self.shared.rate.take(count as u64).await;
         Ok(count)

@@ -128,7 +128,7 @@ impl Default for Tuning {
             retry_after_hopeless: Duration::from_mins(10),
             progress_bytes: 256 << 10,
             connect_timeout: Duration::from_secs(15),
-            lost_after: Duration::from_mins(1),
+            lost_after: Duration::from_mins(3),
             commit_timeout: Duration::from_mins(15),
             write_bytes: 1536 << 10,
             checkpoint_every: Duration::from_secs(5),

@@ -64,10 +64,15 @@ impl Reach {
             },
             // Whatever it says, it is there.
             answer => {
-                self.lock().remove(host);
+                self.answered(url);
                 answer
             }
         }
+    }
+
+    /// Whoever is at `url` gave an answer, or more of one.
+    pub(crate) fn answered(&self, url: &Url) {
+        self.lock().remove(&url[Position::BeforeHost..Position::AfterPort]);
     }
 
     /// How long `host` has been silent, if it is left alone.

@@ -11,6 +11,7 @@ use airlift_spec::{Class, Ctx, Descriptor, Explain as _};
 use airlift_testkit::proxy::Line;
 use airlift_testkit::registry::{Auth, Bearer, FakeOptions};
 use airlift_testkit::{FakeRegistry, Fault, FaultProxy, On, samples};
+use futures::TryStreamExt as _;
 use http::Method;
 
 use super::{
@@ -212,6 +213,28 @@ async fn a_token_server_that_answers_nothing_is_lost_as_well() {
     assert_eq!(client.counters().retries, 2);
     registry.heal();
     while ask().await.is_err() {}
+}
+
+/// A registry with few workers, which send large blobs while everybody else waits.
+#[tokio::test]
+async fn who_sends_to_one_and_lets_others_wait_is_not_lost() {
+    let registry = FakeRegistry::start();
+    let (there, blob, bytes) = with_blob(&registry, 1_000_000);
+    let options = ClientOptions { attempts: 2.try_into().unwrap(), ..without_patience() };
+    let (client, ctx) = (Client::new(options).unwrap(), Ctx::default());
+    let coming = client.read_blob(&there, &blob.digest, None, &ctx).await.unwrap();
+    let mut coming = coming.unwrap();
+    registry.fail_always(On::get("/manifests/"), Fault::Hang);
+    let mut came = Vec::new();
+    for _ in 0..3 {
+        came.extend_from_slice(&coming.try_next().await.unwrap().unwrap());
+        let err = client.manifest(&there, "v1", &ctx).await.unwrap_err();
+        assert!(matches!(err, ClientError::Stalled { .. }), "{err:?}");
+    }
+    while let Some(piece) = coming.try_next().await.unwrap() {
+        came.extend_from_slice(&piece);
+    }
+    assert!(came == bytes);
 }
 
 /// What a firewall does that knows of the registry and not of the host of its blobs.
