@@ -282,7 +282,11 @@ impl Run<'_> {
             .ok_or(UpstreamError::Cancelled)?
         {
             match answer {
-                Ok(reached) => found.add(reached, fetched),
+                Ok(reached) => {
+                    found.add(reached, fetched);
+                    let item = artifact.reference.to_string();
+                    self.ctx.events.emit(Event::ItemFinished { item });
+                }
                 Err(error) if error.stops_everything() => return Err(error),
                 Err(error) => {
                     let reference = artifact.reference.to_string();
@@ -431,7 +435,12 @@ impl Run<'_> {
 
     /// Brings one blob. An error is one that stops everything.
     async fn blob(&self, work: Work) -> Result<Brought, UpstreamError> {
-        let error = match self.bring(&work).await {
+        let brought = self.bring(&work).await;
+        if brought.is_ok() {
+            let item = work.blob.digest.to_string();
+            self.ctx.events.emit(Event::ItemFinished { item });
+        }
+        let error = match brought {
             Ok(Transfer::Brought) => return Ok(Brought::Now(work.blob.size)),
             Ok(Transfer::Present | Transfer::Busy) => return Ok(Brought::ByAnother),
             Err(error) if error.stops_everything() => return Err(error),

@@ -1,4 +1,6 @@
-use airlift_spec::{Class, Ctx, Descriptor, Digest, Explain as _};
+use std::sync::{Arc, Mutex};
+
+use airlift_spec::{Class, Ctx, Descriptor, Digest, Event, Events, Explain as _};
 use airlift_store::Fsck;
 use airlift_testkit::registry::{FakeOptions, Fault, On};
 use airlift_testkit::samples::{self, Sample, SampleManifest};
@@ -217,6 +219,26 @@ async fn two_fetches_into_one_store_bring_each_blob_once() {
     assert_sound(&world);
 }
 
+/// What a line like "3 of 5 items" is made of.
+#[tokio::test]
+async fn every_phase_tells_of_as_many_items_as_it_announced() {
+    let world = World::new();
+    let images = [("a/one", "1"), ("a/two", "1")];
+    world.registry.put("a/one", "1", &samples::image(31, &[100, 200]));
+    world.registry.put("a/two", "1", &samples::image(32, &[300]));
+    let lock = world.lock(&world.stack(&images, "")).await;
+    let phases: Arc<Mutex<Vec<(&str, u64, u64)>>> = Arc::default();
+    let told = Arc::clone(&phases);
+    let events = Events::new(move |event| match event {
+        Event::PhaseStarted { phase, items, .. } => told.lock().unwrap().push((phase, items, 0)),
+        Event::ItemFinished { .. } => told.lock().unwrap().last_mut().unwrap().2 += 1,
+        _ => {}
+    });
+    let ctx = Ctx { events, ..Ctx::default() };
+    fetch(&lock, &world.upstream, &FetchOptions::default(), &ctx).await.unwrap();
+    assert_eq!(*phases.lock().unwrap(), [("manifests", 2, 2), ("fetch", 5, 5)]);
+}
+
 #[tokio::test]
 async fn a_cancelled_fetch_leaves_a_store_that_the_next_one_fills() {
     let world = World::with(FakeOptions::default());
@@ -227,8 +249,8 @@ async fn a_cancelled_fetch_leaves_a_store_that_the_next_one_fills() {
     let ctx = Ctx::default();
     let seen = ctx.cancel.clone();
     let ctx = Ctx {
-        events: airlift_spec::Events::new(move |event| {
-            if matches!(event, airlift_spec::Event::TransferAdvanced { .. }) {
+        events: Events::new(move |event| {
+            if matches!(event, Event::TransferAdvanced { .. }) {
                 seen.cancel();
             }
         }),
