@@ -195,7 +195,7 @@ impl Explain for BundleError {
             }
             Self::NoBundle { .. } => "name the folder that holds the volumes",
             Self::BadSignature { .. } | Self::TableMismatch { .. } | Self::TableMissing { .. } => {
-                "copy the file again from where the bundle was made"
+                "copy the file again from another disk of this bundle, or from where it was made"
             }
             Self::Key { .. } | Self::NoKey => "make a key with `airlift keygen`",
             Self::OtherRoot { .. } => "choose another folder, or another name with `--name`",

@@ -159,6 +159,7 @@ fn strangers(
     findings
 }
 
+/// In capitals as well: some disks know no others.
 fn is_tar(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "tar")
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
 }

@@ -158,15 +158,21 @@ fn renamed_and_swapped_volumes_that_are_whole_need_names_and_no_cutting() {
         ("demo.00001.tar", "first.tar"),
         ("demo.00002.tar", "x"),
         ("demo.00003.tar", "demo.00002.tar"),
+        ("demo.00004.tar", "DEMO.00004.TAR"),
     ];
     for (from, to) in renames.into_iter().chain([("x", "demo.00003.tar")]) {
         fs_err::rename(volume(from), volume(to)).unwrap();
     }
     for verified in [check(&folder), check_deep(&folder)] {
-        let objects = ["demo.00002.tar", "demo.00003.tar", "first.tar"];
+        let objects = ["demo.00002.tar", "demo.00003.tar", "DEMO.00004.TAR", "first.tar"];
         assert_eq!(codes(&verified), objects.map(|object| ("volume-renamed", object)));
         assert!(verified.findings.iter().all(|one| one.severity == airlift_spec::Severity::Error));
-        assert!(verified.findings[2].message.contains("rename it to demo.00001.tar"));
+        let remedy = |object: &str| {
+            let finding = verified.findings.iter().find(|it| it.object == object);
+            finding.unwrap().message.clone()
+        };
+        assert!(remedy("first.tar").contains("rename it to demo.00001.tar"));
+        assert!(remedy("DEMO.00004.TAR").contains("rename it to demo.00004.tar"));
         assert_eq!((verified.broken.len(), verified.cut_again), (0, None));
         let all: u64 = open(&folder).root().volumes.iter().sum();
         assert_eq!(verified.bytes, all, "not every byte was checked");

@@ -227,12 +227,16 @@ async fn every_phase_tells_of_as_many_items_as_it_announced() {
     world.registry.put("a/one", "1", &samples::image(31, &[100, 200]));
     world.registry.put("a/two", "1", &samples::image(32, &[300]));
     let lock = world.lock(&world.stack(&images, "")).await;
-    let phases: Arc<Mutex<Vec<(&str, u64, u64)>>> = Arc::default();
+    // For each phase, what it announced and what it told of.
+    let phases = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&phases);
-    let events = Events::new(move |event| match event {
-        Event::PhaseStarted { phase, items, .. } => told.lock().unwrap().push((phase, items, 0)),
-        Event::ItemFinished { .. } => told.lock().unwrap().last_mut().unwrap().2 += 1,
-        _ => {}
+    let events = Events::new(move |event| {
+        let mut phases = told.lock().unwrap();
+        match event {
+            Event::PhaseStarted { phase, items, .. } => phases.push((phase, items, 0)),
+            Event::ItemFinished { .. } => phases.last_mut().unwrap().2 += 1,
+            _ => {}
+        }
     });
     let ctx = Ctx { events, ..Ctx::default() };
     fetch(&lock, &world.upstream, &FetchOptions::default(), &ctx).await.unwrap();
