@@ -12,6 +12,9 @@ use super::options::Tuning;
 use crate::Buffers;
 use crate::buffers::Lent;
 
+/// Less is sooner fetched again than noted.
+const WORTH_NOTING_BYTES: usize = 64 << 10;
+
 /// Gathers what comes from the line into pieces worth a write, and writes one while the next one comes.
 pub(crate) struct Sink<'a> {
     pub(crate) digest: Digest,
@@ -70,7 +73,9 @@ impl<'a> Sink<'a> {
     /// Where the bytes from `at` on go. What was put there is told to [`Self::took`].
     pub(crate) async fn room(&mut self, at: u64) -> Result<&mut [u8], ClientError> {
         let is_full = self.buffer.len() == self.border();
-        if is_full || at != self.offset + self.buffer.len() as u64 {
+        // On a slow line it is long until the buffer is full.
+        let is_due = self.buffer.len() >= WORTH_NOTING_BYTES && self.is_time();
+        if is_full || is_due || at != self.offset + self.buffer.len() as u64 {
             self.flush().await?;
             self.offset = at;
         }
@@ -92,6 +97,11 @@ impl<'a> Sink<'a> {
         if border == 0 { self.write_bytes } else { border }
     }
 
+    /// Whether it is time for another note of what is durable.
+    fn is_time(&self) -> bool {
+        self.noted.elapsed() >= self.tuning.checkpoint_every
+    }
+
     /// Hands the buffer to the disk, once it is done with the one before.
     async fn flush(&mut self) -> Result<(), ClientError> {
         if self.buffer.is_empty() {
@@ -101,7 +111,7 @@ impl<'a> Sink<'a> {
         let buffer = std::mem::replace(&mut self.buffer, self.buffers.lend(self.write_bytes));
         let offset = self.offset;
         self.offset += buffer.len() as u64;
-        let is_time = self.noted.elapsed() >= self.tuning.checkpoint_every;
+        let is_time = self.is_time();
         if is_time {
             self.noted = Instant::now();
         }

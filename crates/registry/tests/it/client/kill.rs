@@ -62,26 +62,29 @@ async fn a_download_survives_kill_9() {
         client.fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap();
         return;
     }
-    let registry = FakeRegistry::start();
-    let (repository, blob, bytes) = with_blob(&registry, 8_000_000);
-    registry.fail_once(On::get("/blobs/"), Fault::StallAfter(5_000_000));
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("store");
-    let (digest, size) = (blob.digest.to_string(), blob.size.to_string());
-    let child = start(
-        "a_download_survives_kill_9",
-        &[&registry.host(), &digest, &size, path.to_str().unwrap()],
-    );
-    let notes = path.join("staging").join(format!("sha256-{}.pieces", blob.digest.hex()));
-    kill_when(child, || notes.is_file() && registry.sent_bytes() >= 5_000_000);
+    // Blobs of many writes and of one, as much as a slow line brings in long.
+    for (length, came) in [(8_000_000, 5_000_000), (1_000_000, 500_000)] {
+        let registry = FakeRegistry::start();
+        let (repository, blob, bytes) = with_blob(&registry, length);
+        registry.fail_once(On::get("/blobs/"), Fault::StallAfter(came));
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("store");
+        let (digest, size) = (blob.digest.to_string(), blob.size.to_string());
+        let child = start(
+            "a_download_survives_kill_9",
+            &[&registry.host(), &digest, &size, path.to_str().unwrap()],
+        );
+        let notes = path.join("staging").join(format!("sha256-{}.pieces", blob.digest.hex()));
+        kill_when(child, || notes.is_file() && registry.sent_bytes() >= came);
 
-    registry.forget_requests();
-    let store = Store::create(&path).unwrap();
-    let client = Client::new(download_options()).unwrap();
-    client.fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap();
-    assert_eq!(store.read(&blob.digest, u64::MAX).unwrap().unwrap(), bytes);
-    let sent = registry.sent_bytes();
-    assert!(sent < bytes.len() as u64, "{sent} bytes came again");
+        registry.forget_requests();
+        let store = Store::create(&path).unwrap();
+        let client = Client::new(download_options()).unwrap();
+        client.fetch_into(&repository, &blob, &store, &Ctx::default()).await.unwrap();
+        assert_eq!(store.read(&blob.digest, u64::MAX).unwrap().unwrap(), bytes);
+        let sent = registry.sent_bytes();
+        assert!(sent < bytes.len() as u64, "{sent} bytes came again");
+    }
 }
 
 fn upload_options(state: PathBuf) -> ClientOptions {
