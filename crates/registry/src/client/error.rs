@@ -31,9 +31,13 @@ pub enum ClientError {
     CutShort { registry: String, what: String, missing_bytes: u64 },
     #[error("{registry} was silent for {} s during {what}", silence.as_secs_f32())]
     Stalled { registry: String, what: String, silence: Duration },
-    /// Of the last try, or of none where it is left alone for a while.
     #[error("{registry} has given no answer for {} s", silence.as_secs())]
-    Lost { registry: String, silence: Duration, source: Option<Box<ClientError>> },
+    Lost {
+        registry: String,
+        silence: Duration,
+        /// What the last try met; none where there was no try, since the host is left alone for a while.
+        source: Option<Box<ClientError>>,
+    },
     #[error("{registry} answered {status} to {what}{}{}", words(reason.as_deref()), asks(*retry_after))]
     Refused {
         registry: String,
